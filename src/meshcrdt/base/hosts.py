@@ -1,0 +1,47 @@
+"""Addresses of endpoints as URLs: `tcp://10.0.0.1:6783`, `unix:///run/x.sock`, `mem://n1`.
+
+The core treats an address as a name; only the scheme is looked at, to find a transport.
+"""
+
+from __future__ import annotations
+
+from meshcrdt.errors import UsageError
+
+CONTROL_PORT = 6783
+
+
+def parse_peer_address(text: str, *, source: str = "peer") -> str:
+    """Return the canonical URL of a peer address.
+
+    Accepted: a URL with a scheme, or HOST, HOST:PORT, [IPV6]:PORT, which mean tcp.
+    Raises UsageError naming the text and where it came from.
+    """
+    text = text.strip()
+    if not text or any(c.isspace() or ord(c) < 32 for c in text) or len(text) > 512:
+        raise UsageError(f"{source} {text!r} is not an address: HOST[:PORT] or URL is accepted")
+    if "://" in text:
+        return text
+    host, port = split_host_port(text, default_port=CONTROL_PORT, source=source)
+    shown = f"[{host}]" if ":" in host else host
+    return f"tcp://{shown}:{port}"
+
+
+def split_host_port(text: str, *, default_port: int, source: str = "address") -> tuple[str, int]:
+    """Split HOST, HOST:PORT, [IPV6] or [IPV6]:PORT; raises UsageError naming the text."""
+    bad = UsageError(f"{source} {text!r} is not an address: HOST[:PORT] is accepted")
+    if text.startswith("["):
+        host, bracket, rest = text[1:].partition("]")
+        if not bracket or (rest and not rest.startswith(":")):
+            raise bad
+        port_text = rest[1:]
+    elif text.count(":") > 1:
+        host, port_text = text, ""
+    else:
+        host, _, port_text = text.partition(":")
+    if not host:
+        raise bad
+    if not port_text:
+        return host, default_port
+    if not port_text.isdigit() or not 0 <= int(port_text) <= 65_535:
+        raise UsageError(f"{source} {text!r} has port {port_text!r}: 0 to 65535 is accepted")
+    return host, int(port_text)

@@ -1,0 +1,86 @@
+"""Every published bound, with its unit in its name.
+
+Nothing in meshcrdt grows or waits without one of these. A value is a promise to
+operators (docs/guarantees.md) and a wall to attackers: change one only with its test.
+"""
+
+from __future__ import annotations
+
+from attrs import field, frozen, validators
+
+_positive = validators.gt(0)
+
+
+@frozen(kw_only=True)
+class Limits:
+    """The bounds of one node; the defaults are the published ones."""
+
+    # wire
+    frame_bytes_max: int = field(default=256 * 1024, validator=_positive)
+    """One control frame, sealed, after the length prefix."""
+    tree_depth_max: int = field(default=16, validator=_positive)
+    list_items_max: int = field(default=65_536, validator=_positive)
+    text_bytes_max: int = field(default=4_096, validator=_positive)
+    hello_bytes_max: int = field(default=2_048, validator=_positive)
+    """One handshake message before authentication."""
+
+    # links
+    handshake_timeout_s: float = field(default=5.0, validator=_positive)
+    half_open_max: int = field(default=256, validator=_positive)
+    half_open_per_source_max: int = field(default=32, validator=_positive)
+    send_queue_bytes_max: int = field(default=4 * 1024 * 1024, validator=_positive)
+    """Bytes that wait for one link before it counts as stuck and is closed."""
+    send_timeout_s: float = field(default=10.0, validator=_positive)
+    links_max: int = field(default=512, validator=_positive)
+    ping_interval_s: float = field(default=0.75, validator=_positive)
+    link_silence_s: float = field(default=2.5, validator=_positive)
+    """A link that brought nothing for so long is lost."""
+    dial_timeout_s: float = field(default=5.0, validator=_positive)
+    dial_backoff_min_s: float = field(default=0.2, validator=_positive)
+    dial_backoff_max_s: float = field(default=2.0, validator=_positive)
+    """The cap for known members; addresses that never answered go up to eight times this."""
+
+    # replication
+    stream_keys_max: int = field(default=65_536, validator=_positive)
+    stream_bytes_max: int = field(default=16 * 1024 * 1024, validator=_positive)
+    streams_per_origin_max: int = field(default=64, validator=_positive)
+    key_bytes_max: int = field(default=1_024, validator=_positive)
+    value_bytes_max: int = field(default=64 * 1024, validator=_positive)
+    channel_name_bytes_max: int = field(default=128, validator=_positive)
+    flush_records_max: int = field(default=1_024, validator=_positive)
+    supersedes_max: int = field(default=256, validator=_positive)
+    leaf_records_max: int = field(default=64, validator=_positive)
+    """Records in one leaf bucket of the Merkle tree: part of the format, not a knob."""
+    parked_bytes_max: int = field(default=64 * 1024, validator=_positive)
+    anti_entropy_interval_s: float = field(default=3.0, validator=_positive)
+    fetch_timeout_s: float = field(default=3.0, validator=_positive)
+    write_queue_max: int = field(default=10_000, validator=_positive)
+    """Local writes that wait for the disk."""
+
+    # liveness
+    suspect_after_s: float = field(default=0.0, validator=validators.ge(0))
+    dead_after_s: float = field(default=5.0, validator=_positive)
+    names_grace_s: float = field(default=30.0, validator=_positive)
+    """How long names of a dead origin are still answered."""
+    members_max: int = field(default=4_096, validator=_positive)
+
+    # unicast
+    unicast_ttl_hops: int = field(default=16, validator=_positive)
+    unicast_retry_s: float = field(default=0.5, validator=_positive)
+    unicast_timeout_s: float = field(default=5.0, validator=_positive)
+    unicast_window: int = field(default=1_024, validator=_positive)
+    unicast_sources_max: int = field(default=4_096, validator=_positive)
+    unicast_pending_max: int = field(default=4_096, validator=_positive)
+
+    # ipam
+    allocate_timeout_s: float = field(default=5.0, validator=_positive)
+    allocate_pending_max: int = field(default=4_096, validator=_positive)
+    reuse_cooldown_s: float = field(default=60.0, validator=validators.ge(0))
+    allocations_max: int = field(default=262_144, validator=_positive)
+
+    # watches
+    watch_queue_max: int = field(default=1_024, validator=_positive)
+    """Changes that wait for one watcher before it is told Lost(n) and resynchronised."""
+
+
+DEFAULT_LIMITS = Limits()

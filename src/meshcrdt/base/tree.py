@@ -1,0 +1,99 @@
+"""Canonical trees: what every record and lattice gives and takes.
+
+A tree is None, bool, int, bytes, str or a tuple of trees. There are no maps and no
+floats, so there is exactly one encoding of a value; `wire` turns trees into bytes. The
+helpers below read a tree that came from outside: each raises MalformedTree naming the
+field, what it was and what is accepted.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias, Union
+
+from meshcrdt.base.ids import INSTANCE_BYTES, PEER_ID_BYTES, Dot, Epoch, PeerId
+from meshcrdt.errors import MalformedTree
+
+Tree: TypeAlias = Union[None, bool, int, bytes, str, tuple["Tree", ...]]
+
+INT_MAX = (1 << 63) - 1
+
+
+def take_tuple(tree: Tree, field: str, *, size: int | None = None) -> tuple[Tree, ...]:
+    """Return `tree` as a tuple, of exactly `size` items where given."""
+    if type(tree) is not tuple:
+        raise MalformedTree(f"{field} is {type(tree).__name__}: a list is expected")
+    if size is not None and len(tree) != size:
+        raise MalformedTree(f"{field} has {len(tree)} items: {size} are expected")
+    return tree
+
+
+def take_int(tree: Tree, field: str, *, low: int = 0, high: int = INT_MAX) -> int:
+    """Return `tree` as an int within [low, high]; a bool is not an int."""
+    if type(tree) is not int:
+        raise MalformedTree(f"{field} is {type(tree).__name__}: an integer is expected")
+    if not low <= tree <= high:
+        raise MalformedTree(f"{field} is {tree}: {low} to {high} is accepted")
+    return tree
+
+
+def take_bytes(
+    tree: Tree, field: str, *, size: int | None = None, size_max: int | None = None
+) -> bytes:
+    """Return `tree` as bytes, of exactly `size` or at most `size_max` bytes where given."""
+    if not isinstance(tree, bytes):
+        raise MalformedTree(f"{field} is {type(tree).__name__}: bytes are expected")
+    if size is not None and len(tree) != size:
+        raise MalformedTree(f"{field} has {len(tree)} bytes: {size} are expected")
+    if size_max is not None and len(tree) > size_max:
+        raise MalformedTree(f"{field} has {len(tree)} bytes: at most {size_max} are accepted")
+    return tree
+
+
+def take_str(tree: Tree, field: str, *, size_max: int = 4096) -> str:
+    """Return `tree` as text of at most `size_max` characters."""
+    if type(tree) is not str:
+        raise MalformedTree(f"{field} is {type(tree).__name__}: text is expected")
+    if len(tree) > size_max:
+        raise MalformedTree(f"{field} has {len(tree)} characters: at most {size_max} are accepted")
+    return tree
+
+
+def take_bool(tree: Tree, field: str) -> bool:
+    """Return `tree` as a bool."""
+    if type(tree) is not bool:
+        raise MalformedTree(f"{field} is {type(tree).__name__}: a boolean is expected")
+    return tree
+
+
+def take_peer(tree: Tree, field: str) -> PeerId:
+    """Return `tree` as a peer id."""
+    return PeerId(take_bytes(tree, field, size=PEER_ID_BYTES))
+
+
+def take_epoch(tree: Tree, field: str) -> Epoch:
+    """Return `tree`, (counter, instance), as an epoch."""
+    counter, instance = take_tuple(tree, field, size=2)
+    return Epoch(
+        take_int(counter, f"{field}.counter"),
+        take_bytes(instance, f"{field}.instance", size=INSTANCE_BYTES),
+    )
+
+
+def take_dot(tree: Tree, field: str) -> Dot:
+    """Return `tree`, (origin, (counter, instance), seq), as a dot."""
+    origin, epoch, seq = take_tuple(tree, field, size=3)
+    return Dot(
+        take_peer(origin, f"{field}.origin"),
+        take_epoch(epoch, f"{field}.epoch"),
+        take_int(seq, f"{field}.seq"),
+    )
+
+
+def epoch_tree(epoch: Epoch) -> Tree:
+    """Return the tree of an epoch."""
+    return (epoch.counter, epoch.instance)
+
+
+def dot_tree(dot: Dot) -> Tree:
+    """Return the tree of a dot."""
+    return (bytes(dot.origin), (dot.epoch.counter, dot.epoch.instance), dot.seq)

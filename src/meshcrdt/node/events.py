@@ -1,0 +1,235 @@
+"""What goes in at the door: `effects = node.handle(event, now)`.
+
+Two families. Events of the world come from the shell: links, frames, the disk. Commands
+come from the user and carry a `request` number that the shell chose; each is answered by
+exactly one `Reply(request, outcome)`, at the latest when its deadline has passed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import Enum
+from typing import TYPE_CHECKING, TypeAlias
+
+from attrs import field, frozen
+
+from meshcrdt.base.ids import PeerId
+
+if TYPE_CHECKING:
+    from meshcrdt.base.tree import Tree
+    from meshcrdt.trust.hello import Hello
+
+
+class Direction(Enum):
+    """Who opened a link."""
+
+    DIALLED = "dialled"
+    ACCEPTED = "accepted"
+
+
+class Durability(Enum):
+    """How far a receipt asks."""
+
+    MERGED = "merged"
+    DURABLE = "durable"
+
+
+# --- the world -------------------------------------------------------------------------
+
+
+@frozen
+class LinkOpened:
+    """A link finished its handshake; `hello` is what the peer proved and said there.
+
+    `address` is the URL that was dialled, or where the accepted link came from.
+    """
+
+    link: int
+    hello: Hello
+    direction: Direction
+    address: str
+    transport: str
+    encrypted: bool
+
+
+@frozen
+class LinkClosed:
+    """A link ended, by either side or by the world."""
+
+    link: int
+    reason: str
+
+
+@frozen
+class DialFailed:
+    """A Dial came to nothing. `refused` is True when the other end answered and said no."""
+
+    address: str
+    reason: str
+    refused: bool = False
+
+
+@frozen
+class FrameReceived:
+    """One frame came in on a link, already opened by the session."""
+
+    link: int
+    frame: bytes
+
+
+@frozen
+class Persisted:
+    """Everything up to and including this watermark is on disk."""
+
+    watermark: int
+
+
+@frozen
+class StoreFailed:
+    """The store gave up: nothing more is acknowledged."""
+
+    reason: str
+
+
+# --- commands --------------------------------------------------------------------------
+
+
+@frozen
+class Put:
+    """Set a key of a map channel."""
+
+    request: int
+    channel: str
+    key: bytes
+    value: bytes
+
+
+@frozen
+class Delete:
+    """Remove a key of a map channel; done also when it is absent."""
+
+    request: int
+    channel: str
+    key: bytes
+
+
+@frozen
+class Mutate:
+    """Join a delta, given as a tree of the channel's lattice, into a lattice channel."""
+
+    request: int
+    channel: str
+    type_name: str
+    delta: Tree
+
+
+@frozen
+class AwaitReceipt:
+    """Ask who holds a write of ours; answered when all targets do, or at the deadline."""
+
+    request: int
+    channel: str
+    epoch_counter: int
+    epoch_instance: bytes
+    seq: int
+    targets: tuple[PeerId, ...] | None
+    """None means every member of the directory at the time of the call."""
+    level: Durability
+    deadline: float
+
+
+@frozen
+class Allocate:
+    """Give a workload one address: from the first universe, or from `subnet` where given."""
+
+    request: int
+    workload: str
+    subnet: str | None
+    deadline: float
+
+
+@frozen
+class Claim:
+    """Take one given address for a workload."""
+
+    request: int
+    workload: str
+    address: str
+    deadline: float
+
+
+@frozen
+class Release:
+    """Give back one address of a workload, or all of them."""
+
+    request: int
+    workload: str
+    address: str | None = None
+
+
+@frozen
+class SetName:
+    """Set this node's addresses for a name; none removes it."""
+
+    request: int
+    name: str
+    addresses: tuple[str, ...]
+
+
+@frozen
+class SetWorkload:
+    """Publish (or with no addresses withdraw) where a workload's addresses live: on this host."""
+
+    request: int
+    workload: str
+    addresses: tuple[str, ...]
+    mac: str = ""
+
+
+@frozen
+class Connect:
+    """Add addresses to dial; kept over restarts."""
+
+    request: int
+    addresses: Sequence[str] = field(converter=tuple)
+
+
+@frozen
+class Forget:
+    """Stop dialling: addresses, or the peers that an id, prefix or name means."""
+
+    request: int
+    peers: Sequence[str] = field(converter=tuple)
+
+
+@frozen
+class Leave:
+    """Say goodbye for good: names, adjacency and presence go; links are closed after."""
+
+    request: int
+
+
+@frozen
+class Drain:
+    """Stop accepting commands that change state; flush what is pending."""
+
+    request: int
+
+
+World: TypeAlias = LinkOpened | LinkClosed | DialFailed | FrameReceived | Persisted | StoreFailed
+Command: TypeAlias = (
+    Put
+    | Delete
+    | Mutate
+    | AwaitReceipt
+    | Allocate
+    | Claim
+    | Release
+    | SetName
+    | SetWorkload
+    | Connect
+    | Forget
+    | Leave
+    | Drain
+)
+Event: TypeAlias = World | Command
