@@ -1,0 +1,143 @@
+"""Canonical trees to bytes and back: the only file that imports msgpack.
+
+One tree has exactly one encoding, so equal hashes mean equal values. The encoding is the
+subset of msgpack that a tree needs (nil, bool, int, bin, str, array), each in its
+shortest form. `decode` accepts nothing else, whoever sent it.
+
+How a bomb is refused. With its defaults msgpack turns 10 MB of empty maps into 720 MiB,
+and 3 kB of nested list headers, each announcing 65,535 items, into more than 80 MiB. So
+the size is checked first; then msgpack's `skip`, which allocates nothing, shows that
+every announced item is there; and a hook stops the real decoding at the first map. What
+remains costs at most 36 bytes of memory for one byte of input (one-item lists): 9 MiB for
+the largest frame. Depth, kinds and ranges are checked level by level with iterators that
+run at C speed, and canonical form by encoding again. That costs about as much again as
+msgpack itself on large frames; a scanner in Python costs ten times that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain
+from typing import Any, NoReturn
+
+import msgpack
+
+from meshcrdt.base.limits import DEFAULT_LIMITS, Limits
+from meshcrdt.base.tree import INT_MAX, Tree
+from meshcrdt.errors import MalformedTree, UsageError
+
+_EXACT = frozenset({type(None), bool, int, bytes, str, tuple})
+_SUBCLASSABLE = (int, bytes, str, tuple)
+_UINT64 = b"\xcf"
+"""The only msgpack code that can carry an int above INT_MAX."""
+
+
+def encode(tree: Tree) -> bytes:
+    """Return the one encoding of `tree`.
+
+    Subclasses of the tree types (PeerId, NamedTuples, IntEnums) encode as their base.
+    Raises UsageError when something in it is not a tree, an int does not fit 64 signed
+    bits, text is not valid Unicode, or lists nest deeper than the published limit.
+    """
+    _check_local(tree)
+    try:
+        data: bytes = msgpack.packb(tree, use_bin_type=True)
+    except (OverflowError, UnicodeEncodeError) as error:
+        raise UsageError(f"not a tree: {error}") from error
+    if _UINT64 in data:
+        _check_ints(tree)
+    return data
+
+
+def decode(data: bytes, *, limits: Limits = DEFAULT_LIMITS) -> Tree:
+    """Read one tree from outside; bytes come back as plain bytes, lists as tuples.
+
+    `data` is at most `limits.frame_bytes_max` bytes. Raises MalformedTree, and nothing
+    else, for everything that is not the canonical encoding of a tree within the limits.
+    """
+    if len(data) > limits.frame_bytes_max:
+        raise MalformedTree(
+            f"a tree of {len(data)} bytes: at most {limits.frame_bytes_max} are accepted"
+        )
+    try:
+        _check_complete(data)
+        tree: Any = msgpack.unpackb(
+            data,
+            raw=False,
+            use_list=False,
+            object_hook=_refuse_map,
+            ext_hook=_refuse_ext,
+            max_map_len=0,
+            max_ext_len=0,
+            max_array_len=limits.list_items_max,
+            max_str_len=limits.text_bytes_max,
+            max_bin_len=limits.frame_bytes_max,
+        )
+    except MalformedTree:
+        raise
+    except (ValueError, msgpack.UnpackException) as error:  # bad UTF-8 is a ValueError too
+        raise MalformedTree(f"not a tree: {type(error).__name__}: {error}") from error
+    _check_remote(tree, limits.tree_depth_max, ints_may_be_large=_UINT64 in data)
+    if msgpack.packb(tree, use_bin_type=True) != data:
+        raise MalformedTree("not canonical: another encoding of the same tree is shorter")
+    return tree  # type: ignore[no-any-return]
+
+
+def _check_complete(data: bytes) -> None:
+    """Check that `data` is one whole item, without making it; raises as msgpack does."""
+    scanner = msgpack.Unpacker(max_buffer_size=max(len(data), 1), read_size=1)
+    scanner.feed(data)
+    scanner.skip()
+    if scanner.tell() != len(data):
+        raise MalformedTree(f"{len(data) - scanner.tell()} bytes follow the tree")
+
+
+def _refuse_map(_: object) -> NoReturn:
+    raise MalformedTree("a tree has no maps")
+
+
+def _refuse_ext(code: int, _: bytes) -> NoReturn:
+    raise MalformedTree(f"a tree has no extension types, such as {code}")
+
+
+def _check_remote(tree: Any, depth_max: int, *, ints_may_be_large: bool) -> None:
+    """Check kinds, depth and ranges; raises MalformedTree."""
+    items: Sequence[Any] = (tree,)
+    for _ in range(depth_max + 1):
+        kinds = set(map(type, items))
+        if not kinds <= _EXACT:
+            names = ", ".join(sorted(kind.__name__ for kind in kinds - _EXACT))
+            raise MalformedTree(f"a tree has no {names}")
+        if ints_may_be_large and int in kinds:
+            for item in items:
+                if type(item) is int and item > INT_MAX:
+                    raise MalformedTree(f"{item} does not fit 64 signed bits")
+        if tuple not in kinds:
+            return
+        lists = [item for item in items if type(item) is tuple]
+        items = tuple(chain.from_iterable(lists))
+    raise MalformedTree(f"lists nest deeper than {depth_max}")
+
+
+def _check_local(tree: Tree) -> None:
+    """Check kinds and depth of our own tree; raises UsageError."""
+    items: Sequence[Any] = (tree,)
+    for _ in range(DEFAULT_LIMITS.tree_depth_max + 1):
+        kinds = set(map(type, items))
+        for kind in kinds - _EXACT:
+            if not issubclass(kind, _SUBCLASSABLE):
+                raise UsageError(f"a tree has no {kind.__name__}")
+        lists = [item for item in items if isinstance(item, tuple)]
+        if not lists:
+            return
+        items = tuple(chain.from_iterable(lists))
+    raise UsageError(f"lists nest deeper than {DEFAULT_LIMITS.tree_depth_max}")
+
+
+def _check_ints(tree: Tree) -> None:
+    """Check that no int of our own tree is above INT_MAX; raises UsageError."""
+    if isinstance(tree, tuple):
+        for item in tree:
+            _check_ints(item)
+    elif isinstance(tree, int) and tree > INT_MAX:
+        raise UsageError(f"{tree} does not fit 64 signed bits")
