@@ -7,16 +7,16 @@ exactly one `Reply(request, outcome)`, at the latest when its deadline has passe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from attrs import field, frozen
 
 from meshcrdt.base.ids import PeerId
 
 if TYPE_CHECKING:
-    from meshcrdt.base.tree import Tree
+    from meshcrdt.abc import Lattice
     from meshcrdt.trust.hello import Hello
 
 
@@ -115,12 +115,17 @@ class Delete:
 
 @frozen
 class Mutate:
-    """Join a delta, given as a tree of the channel's lattice, into a lattice channel."""
+    """Join what `mutator` returns into a lattice channel.
+
+    `mutator` is given the current value, this node's staged writes included, and returns a
+    delta or a whole new value; it runs inside the turn, so two increments never start from
+    the same count.
+    """
 
     request: int
     channel: str
-    type_name: str
-    delta: Tree
+    lattice: type[Lattice]
+    mutator: Callable[[Any], Lattice]
 
 
 @frozen

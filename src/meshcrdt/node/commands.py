@@ -1,0 +1,222 @@
+"""What users may command, one function per command.
+
+Each returns the outcome at once, or None when it will be replied later: by a commit, by
+ipam, or at its deadline. Misuse is an outcome too (`Failed`), found before anything changes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from meshcrdt.base.hosts import parse_peer_address
+from meshcrdt.base.ids import Epoch
+from meshcrdt.errors import CapacityError, UsageError
+from meshcrdt.gossip.replica import Change, Drop, Over, Put
+from meshcrdt.ipam.outcomes import Draining, Recovering
+from meshcrdt.node import durable, events, views
+from meshcrdt.node.core import Core
+from meshcrdt.node.outcomes import Done, Failed, FailureKind
+from meshcrdt.node.workloads import endpoint_value
+from meshcrdt.topology.directory import Standing
+
+if TYPE_CHECKING:
+    from meshcrdt.gossip.outputs import Committed
+    from meshcrdt.node.node import Node
+    from meshcrdt.node.wiring import Wiring
+
+_ADDRESS_COMMANDS = (events.Allocate, events.Claim)
+_ALWAYS = (events.Drain, events.Connect, events.Forget, events.AwaitReceipt)
+
+
+def refusal(node: Node, command: events.Command) -> object | None:
+    """Return the outcome that refuses a command in the node's present state, or None."""
+    if node.store_failure is not None:
+        return Failed(FailureKind.STORE, f"the store failed: {node.store_failure}")
+    if isinstance(command, _ALWAYS):
+        return None
+    if node.draining:
+        reason = "this node is shutting down"
+        if isinstance(command, _ADDRESS_COMMANDS):
+            return Draining(reason)
+        return Failed(FailureKind.DRAINING, reason)
+    if node.core is None:
+        reason = "this node has not joined a cluster yet: it has no genesis"
+        if isinstance(command, _ADDRESS_COMMANDS):
+            return Recovering(reason)
+        return Failed(FailureKind.STARTING, reason)
+    return None
+
+
+def carry_out(node: Node, wiring: Wiring, command: events.Command, now: float) -> object | None:
+    """Carry out one command; returns its outcome, or None when the reply comes later."""
+    try:
+        match command:
+            case events.Connect():
+                return _connect(node, wiring, command, now)
+            case events.Forget():
+                return _forget(node, wiring, command, now)
+            case events.Drain():
+                node.draining = True
+                if node.core is not None:
+                    wiring.run(node.core.ipam.drain(now), now)
+                return Done()
+            case _:
+                if node.core is None:
+                    return Failed(FailureKind.STARTING, "this node has no genesis yet")
+                return _in_cluster(node, node.core, wiring, command, now)
+    except UsageError as error:
+        return Failed(FailureKind.USAGE, str(error))
+    except CapacityError as error:
+        return Failed(FailureKind.CAPACITY, str(error))
+
+
+def _in_cluster(
+    node: Node, core: Core, wiring: Wiring, command: events.Command, now: float
+) -> object | None:
+    match command:
+        case events.Put():
+            _declare(core, wiring, command.channel, views.MAP_TYPE)
+            value = views.map_encode(core.replica, command.channel, command.key, command.value)
+            wiring.write_for(
+                command.request, command.channel, [Put(command.key, value, Over.ALL)]
+            )
+        case events.Delete():
+            views.check_user_channel(command.channel)
+            wiring.write_for(command.request, command.channel, [Drop(command.key, Over.ALL)])
+        case events.Mutate():
+            _declare(core, wiring, command.channel, command.lattice.__name__)
+            current = views.lattice_value(core.replica, command.channel, command.lattice)
+            value = views.lattice_encode(
+                core.replica, command.channel, command.lattice, command.mutator(current)
+            )
+            wiring.write_for(
+                command.request, command.channel, [Put(views.LATTICE_KEY, value, Over.OWN)]
+            )
+        case events.Allocate():
+            outputs = core.ipam.allocate(
+                command.request, command.workload, command.subnet, now, deadline=command.deadline
+            )
+            wiring.run(outputs, now)
+        case events.Claim():
+            outputs = core.ipam.claim(
+                command.request, command.workload, command.address, now, deadline=command.deadline
+            )
+            wiring.run(outputs, now)
+        case events.Release():
+            outputs = core.ipam.release(
+                command.request, command.workload, command.address, now
+            )
+            wiring.run(outputs, now)
+        case events.SetName():
+            key = core.names.normalise(command.name)
+            value = core.names.value(command.name, command.addresses)
+            wiring.write_for(command.request, views.NAMES, [_own(key, value)])
+        case events.SetWorkload():
+            return _set_workload(node, core, wiring, command)
+        case events.AwaitReceipt():
+            _await_receipt(node, core, wiring, command, now)
+        case events.Leave():
+            _leave(node, core, wiring, command)
+        case _:
+            return Failed(FailureKind.USAGE, f"{type(command).__name__} is not a command")
+    return None
+
+
+def _own(key: bytes, value: bytes | None) -> Change:
+    return Drop(key, Over.OWN) if value is None else Put(key, value, Over.OWN)
+
+
+def _declare(core: Core, wiring: Wiring, channel: str, type_name: str) -> None:
+    """Make sure that a channel has this type; the first write declares it."""
+    views.check_user_channel(channel)
+    declared = views.declared_type(core.replica, channel)
+    if declared is None:
+        staged = core.replica.own_value(views.CHANNELS, channel.encode())
+        if staged is None:
+            wiring.write_own(
+                views.CHANNELS, {channel.encode(): views.declaration(type_name)}
+            )
+            return
+        declared = type_name if staged == views.declaration(type_name) else "another type"
+    if declared != type_name:
+        raise UsageError(f"channel {channel!r} holds {declared}, it cannot be used as {type_name}")
+
+
+def _set_workload(
+    node: Node, core: Core, wiring: Wiring, command: events.SetWorkload
+) -> object | None:
+    held = core.endpoints.of(node.me)
+    value = endpoint_value(command.workload, command.mac)
+    changes: list[Change] = [
+        Put(address.encode(), value, Over.OWN) for address in command.addresses
+    ]
+    changes += [
+        Drop(address.encode(), Over.OWN)
+        for address, endpoint in held.items()
+        if endpoint.workload == command.workload and address not in command.addresses
+    ]
+    if not changes:
+        return Done()
+    wiring.write_for(command.request, views.ENDPOINTS, changes)
+    return None
+
+
+def _await_receipt(
+    node: Node, core: Core, wiring: Wiring, command: events.AwaitReceipt, now: float
+) -> None:
+    targets = command.targets
+    if targets is None:
+        # The target set is frozen at the call, dead members included (finding F25).
+        members = node.topology.members().items()
+        targets = tuple(sorted(p for p, m in members if m.standing is Standing.IN))
+    outputs = core.receipts.ask(
+        command.request,
+        command.channel,
+        Epoch(command.epoch_counter, command.epoch_instance),
+        command.seq,
+        targets=tuple(peer for peer in targets if peer != node.me),
+        level=command.level.value,
+        deadline=command.deadline,
+        now=now,
+    )
+    wiring.run(outputs, now)
+
+
+def _leave(node: Node, core: Core, wiring: Wiring, command: events.Leave) -> None:
+    for channel in (views.NAMES, views.ENDPOINTS, views.ADJACENCY):
+        own = [key for key in core.replica.own_keys(channel)]
+        if own:
+            wiring.write_own(channel, dict.fromkeys(own))
+    node.draining = True
+
+    def left(_done: Committed, _now: float) -> None:
+        node.outbox.reply(command.request, Done())
+
+    node.write_member(Standing.LEFT, left)
+
+
+def _connect(node: Node, wiring: Wiring, command: events.Connect, now: float) -> object | None:
+    addresses = [parse_peer_address(text) for text in command.addresses]
+    node.given.update(addresses)
+    wiring.run(node.topology.add_targets(addresses, now), now)
+    node.outbox.rows.append(durable.peers_row(node.given))
+    node.outbox.durable_reply(command.request, Done())
+    return None
+
+
+def _forget(node: Node, wiring: Wiring, command: events.Forget, now: float) -> object | None:
+    addresses: set[str] = set()
+    for text in command.peers:
+        found = node.addresses_meant(text)
+        if not found:
+            return Failed(
+                FailureKind.UNKNOWN,
+                f"no peer is known as {text!r}: "
+                "an id, a unique prefix of 6 or more digits, a name or an address is accepted",
+            )
+        addresses |= found
+    node.given -= addresses
+    wiring.run(node.topology.forget(sorted(addresses), now), now)
+    node.outbox.rows.append(durable.peers_row(node.given))
+    node.outbox.durable_reply(command.request, Done())
+    return None

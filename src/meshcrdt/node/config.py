@@ -1,0 +1,36 @@
+"""What a node is told once, at its birth; everything else it learns or is commanded."""
+
+from __future__ import annotations
+
+from attrs import field, frozen
+
+from meshcrdt.base.ids import Epoch
+from meshcrdt.base.limits import DEFAULT_LIMITS, Limits
+from meshcrdt.ipam.genesis import Genesis
+from meshcrdt.topology.dialer import Discovery
+from meshcrdt.trust.identity import Identity
+
+DEFAULT_DOMAIN = "mesh.internal."
+
+
+@frozen(kw_only=True)
+class NodeConfig:
+    """One node's birth certificate.
+
+    `genesis` None means that the node joins: it fetches the genesis over its first link.
+    `advertise` are URLs where others can dial this node, `peers` URLs that it dials,
+    `underlay` IP addresses usable as tunnel ends, `trusted` CIDRs declared safe for clear
+    workload traffic.
+    """
+
+    identity: Identity
+    epoch: Epoch
+    genesis: Genesis | None
+    name: str
+    advertise: tuple[str, ...] = ()
+    peers: tuple[str, ...] = ()
+    discovery: Discovery = Discovery.ON
+    trusted: tuple[str, ...] = ()
+    underlay: tuple[str, ...] = ()
+    domain: str = DEFAULT_DOMAIN
+    limits: Limits = field(default=DEFAULT_LIMITS, repr=False)

@@ -1,0 +1,129 @@
+"""The machines that exist once a node has its genesis, and how replicated facts reach them.
+
+Gossip knows no meaning: it says that records of a channel changed. This file tells the
+machine that each system channel belongs to. It is the only place where floor 3 meets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeAlias
+
+from attrs import define
+
+from meshcrdt.base.dice import Dice
+from meshcrdt.base.ids import PEER_ID_BYTES, Epoch, PeerId
+from meshcrdt.errors import MalformedTree
+from meshcrdt.gossip.outputs import StreamChanged
+from meshcrdt.gossip.receipts import ReceiptTracker
+from meshcrdt.gossip.replica import Replica
+from meshcrdt.ipam.genesis import Genesis
+from meshcrdt.ipam.ipam import Ipam
+from meshcrdt.names.table import Names
+from meshcrdt.node.config import NodeConfig
+from meshcrdt.node.views import ADJACENCY, DIRECTORY, ENDPOINTS, IPAM, NAMES
+from meshcrdt.node.workloads import Endpoints
+from meshcrdt.topology.directory import MemberRecord
+from meshcrdt.topology.topology import Topology
+from meshcrdt.wire import decode, encode
+
+Tables: TypeAlias = Mapping[str, Mapping[bytes, bytes]]
+
+
+@define
+class Core:
+    """What a member has: replicated state and the machines that read it."""
+
+    genesis: Genesis
+    replica: Replica
+    receipts: ReceiptTracker
+    ipam: Ipam
+    names: Names
+    endpoints: Endpoints
+
+    @classmethod
+    def make(cls, config: NodeConfig, genesis: Genesis, epoch: Epoch, dice: Dice) -> Core:
+        """Build empty machines for a genesis."""
+        replica = Replica(
+            identity=config.identity,
+            genesis=genesis.hash,
+            epoch=epoch,
+            limits=config.limits,
+            dice=dice.fork("gossip"),
+        )
+        return cls(
+            genesis=genesis,
+            replica=replica,
+            receipts=ReceiptTracker(replica, limits=config.limits),
+            ipam=Ipam(
+                me=config.identity.peer,
+                identity=config.identity,
+                genesis=genesis,
+                epoch=epoch,
+                limits=config.limits,
+                dice=dice.fork("ipam"),
+            ),
+            names=Names(config.domain),
+            endpoints=Endpoints(),
+        )
+
+    def reflect(self, change: StreamChanged, topology: Topology, now: float) -> list[object]:
+        """Tell the machine that a system channel belongs to; return that machine's outputs."""
+        origin = change.origin
+        out: list[object] = []
+        match change.channel:
+            case "directory":
+                if bytes(origin) in change.keys:
+                    record = member_record(self.record(DIRECTORY, origin, bytes(origin)), origin)
+                    out += topology.member_changed(origin, record, now)
+                    out += self.ipam.members(len(topology.members()), now)
+            case "~adjacency":
+                out += topology.edges_changed(origin, self.edges(origin), now)
+            case "names":
+                for key in sorted(change.keys):
+                    self.names.update(origin, key, self.record(NAMES, origin, key))
+            case "ipam":
+                for key in sorted(change.keys):
+                    value = self.record(IPAM, origin, key)
+                    out += self.ipam.register_changed(origin, key, value, now)
+            case "endpoints":
+                for key in sorted(change.keys):
+                    self.endpoints.update(origin, key, self.record(ENDPOINTS, origin, key))
+        return out
+
+    def record(self, channel: str, origin: PeerId, key: bytes) -> bytes | None:
+        """Return one origin's live value of a key: how owned channels are read."""
+        for seen in self.replica.visible(channel, key):
+            if seen.origin == origin:
+                return seen.value
+        return None
+
+    def edges(self, origin: PeerId) -> frozenset[PeerId]:
+        """Return the neighbours that an origin advertises."""
+        return frozenset(
+            PeerId(key)
+            for key, visible in self.replica.entries(ADJACENCY)
+            if len(key) == PEER_ID_BYTES and any(seen.origin == origin for seen in visible)
+        )
+
+    def check(self) -> None:
+        """Raise InternalError when any machine's invariant does not hold."""
+        self.replica.check()
+        self.ipam.check()
+        self.names.check()
+
+
+def member_record(raw: bytes | None, origin: PeerId) -> MemberRecord | None:
+    """Read a directory record; a record that is not its origin's own says nothing."""
+    if raw is None:
+        return None
+    try:
+        record = MemberRecord.from_tree(decode(raw))
+    except MalformedTree:
+        return None
+    return record if record.peer == origin else None
+
+
+def member_value(record: MemberRecord) -> bytes:
+    """Return the record value of a directory entry."""
+    return encode(record.to_tree())

@@ -1,0 +1,92 @@
+"""The node's own durable rows: boot counter, genesis, and the addresses that it was given.
+
+Table "node". The boot counter is written before a process says anything in its new epoch,
+so no two runs of one store share an epoch (finding F14).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from meshcrdt.abc import Row
+from meshcrdt.base.ids import Epoch, PeerId
+from meshcrdt.base.tree import take_int, take_str, take_tuple
+from meshcrdt.errors import CorruptStore, MalformedTree, WrongStore
+from meshcrdt.ipam.genesis import Genesis
+from meshcrdt.wire import decode, encode
+
+TABLE = "node"
+BOOT_KEY = b"boot"
+GENESIS_KEY = b"genesis"
+PEERS_KEY = b"peers"
+OWNER_KEY = b"owner"
+
+Tables = Mapping[str, Mapping[bytes, bytes]]
+
+
+def next_epoch(tables: Tables, instance: bytes) -> tuple[Epoch, tuple[Row, ...]]:
+    """Return the epoch of a new run and the rows to make durable before it says anything."""
+    epoch = Epoch(_boot_counter(tables) + 1, instance)
+    return epoch, (boot_row(epoch),)
+
+
+def boot_row(epoch: Epoch) -> Row:
+    """Return the row that remembers an epoch's counter."""
+    return (TABLE, BOOT_KEY, encode(epoch.counter))
+
+
+def owner_row(peer: PeerId) -> Row:
+    """Return the row that binds a store to one identity."""
+    return (TABLE, OWNER_KEY, bytes(peer))
+
+
+def check_owner(tables: Tables, peer: PeerId, where: str) -> None:
+    """Raise WrongStore, naming both identities, when the store belongs to another one."""
+    found = tables.get(TABLE, {}).get(OWNER_KEY)
+    if found is not None and found != bytes(peer):
+        raise WrongStore(
+            f"{where} belongs to node {found.hex()}, but the key beside it is that of {peer}: "
+            "restore the matching key, or start with an empty state directory"
+        )
+
+
+def genesis_row(genesis: Genesis) -> Row:
+    """Return the row that keeps the genesis."""
+    return (TABLE, GENESIS_KEY, encode(genesis.to_tree()))
+
+
+def read_genesis(tables: Tables) -> Genesis | None:
+    """Return the stored genesis; raises CorruptStore when it does not verify."""
+    raw = tables.get(TABLE, {}).get(GENESIS_KEY)
+    if raw is None:
+        return None
+    try:
+        return Genesis.from_tree(decode(raw))
+    except MalformedTree as error:
+        raise CorruptStore(f"table {TABLE!r}, key 'genesis': {error}") from error
+
+
+def peers_row(addresses: Iterable[str]) -> Row:
+    """Return the row that keeps the addresses given by the operator, sorted."""
+    return (TABLE, PEERS_KEY, encode(tuple(sorted(addresses))))
+
+
+def read_peers(tables: Tables) -> tuple[str, ...]:
+    """Return the stored addresses; raises CorruptStore."""
+    raw = tables.get(TABLE, {}).get(PEERS_KEY)
+    if raw is None:
+        return ()
+    try:
+        return tuple(take_str(item, "peer address") for item in take_tuple(decode(raw), "peers"))
+    except MalformedTree as error:
+        raise CorruptStore(f"table {TABLE!r}, key 'peers': {error}") from error
+
+
+def _boot_counter(tables: Tables) -> int:
+    raw = tables.get(TABLE, {}).get(BOOT_KEY)
+    if raw is None:
+        return 0
+    try:
+        return take_int(decode(raw), "boot counter")
+    except MalformedTree as error:
+        raise CorruptStore(f"table {TABLE!r}, key 'boot': {error}") from error

@@ -1,0 +1,384 @@
+"""The one door: `effects = node.handle(event, now)`.
+
+Bytes come in as FrameReceived, become messages, messages become outputs of the machines
+on floor 3, outputs become effects. The node decides nothing that a machine could decide;
+it knows which machine each message, record and outcome belongs to.
+
+Turn order, always the same: the event, then every output it caused (breadth first), then
+one flush of staged writes, until nothing is left. What needs the disk waits for
+`Persisted(watermark)`; nothing that needs the disk is sent, answered or served before.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+
+from attrs import evolve
+
+from meshcrdt.base.dice import Dice
+from meshcrdt.base.ids import INSTANCE_BYTES, Epoch, PeerId
+from meshcrdt.errors import InternalError, MalformedTree
+from meshcrdt.gossip.outputs import Committed
+from meshcrdt.ipam.genesis import Genesis
+from meshcrdt.node import commands, durable, messages
+from meshcrdt.node.config import NodeConfig
+from meshcrdt.node.core import Core, Tables, member_value
+from meshcrdt.node.effects import Effect
+from meshcrdt.node.events import (
+    Command,
+    DialFailed,
+    Direction,
+    Event,
+    FrameReceived,
+    LinkClosed,
+    LinkOpened,
+    Persisted,
+    StoreFailed,
+)
+from meshcrdt.node.outbox import Message, Outbox
+from meshcrdt.node.queries import Queries
+from meshcrdt.node.views import ADJACENCY, DIRECTORY
+from meshcrdt.node.wiring import Wiring
+from meshcrdt.topology.directory import MemberRecord, Standing
+from meshcrdt.topology.outputs import StateChanged
+from meshcrdt.topology.topology import PeerState, Topology
+from meshcrdt.topology.unicast import Unicast
+from meshcrdt.trust.hello import Hello
+from meshcrdt.wire import decode_frame
+
+
+class Node(Queries):
+    """One member of the mesh, without a clock, a socket or a disk of its own."""
+
+    def __init__(self, config: NodeConfig, dice: Dice) -> None:
+        self.config = config
+        self.me = config.identity.peer
+        self.epoch = config.epoch
+        self.limits = config.limits
+        self._dice = dice
+        self.core: Core | None = None
+        self.topology = Topology(
+            me=self.me,
+            epoch=config.epoch,
+            limits=config.limits,
+            dice=dice.fork("topology"),
+            discovery=config.discovery,
+            own_addresses=config.advertise,
+        )
+        self.unicast = Unicast(
+            me=self.me,
+            epoch=config.epoch,
+            limits=config.limits,
+            dice=dice.fork("unicast"),
+            next_hop=self.topology.next_hop,
+        )
+        self.links: dict[int, LinkOpened] = {}
+        self.given: set[str] = set(config.peers)
+        self.draining = False
+        self.store_failure: str | None = None
+        self.alarms: deque[str] = deque(maxlen=64)
+        self.dead_since: dict[PeerId, float] = {}
+        self._watermark = 0
+        self._persisted = 0
+        self._waiting: deque[tuple[int, list[Callable[[float], None]]]] = deque()
+        self._wiring = Wiring(self)
+        self.outbox = Outbox(config.limits)
+        if config.genesis is not None:
+            self._enter(config.genesis)
+
+    # --- the door ------------------------------------------------------------------------
+
+    def load(self, tables: Tables, now: float) -> list[Effect]:
+        """Take what the store holds, once, before any event; returns the first effects."""
+        self.given.update(durable.read_peers(tables))
+        self._wiring.run(self.topology.add_targets(sorted(self.given), now), now)
+        if self.core is not None:
+            self._wiring.run(self.core.replica.load(tables, now), now)
+            self._wiring.run(self.core.ipam.load(tables.get("ipam", {}), now), now)
+            self._present(now)
+        self.outbox.rows.append(durable.peers_row(self.given))
+        return self._finish(now)
+
+    def handle(self, event: Event, now: float) -> list[Effect]:
+        """Take one event; returns what the shell must do about it, in order."""
+        match event:
+            case FrameReceived():
+                self._frame(event, now)
+            case Persisted():
+                self._stored(event.watermark, now)
+            case LinkOpened():
+                self._link_opened(event, now)
+            case LinkClosed():
+                self._link_closed(event, now)
+            case DialFailed():
+                outputs = self.topology.dial_failed(
+                    event.address, event.reason, now, refused=event.refused
+                )
+                self._wiring.run(outputs, now)
+            case StoreFailed():
+                self.store_failure = event.reason
+                self.alarm("error", f"the store failed, nothing more is accepted: {event.reason}")
+            case _:
+                self._command(event, now)
+        return self._finish(now)
+
+    def handle_timeout(self, now: float) -> list[Effect]:
+        """Let every machine whose deadline has passed act."""
+        self._wiring.run(self.topology.handle_timeout(now), now)
+        self._wiring.run(self.unicast.handle_timeout(now), now)
+        if self.core is not None:
+            self._wiring.run(self.core.replica.handle_timeout(now), now)
+            self._wiring.run(self.core.receipts.handle_timeout(now), now)
+            self._wiring.run(self.core.ipam.handle_timeout(now), now)
+        return self._finish(now)
+
+    def next_deadline(self) -> float | None:
+        """Return when `handle_timeout` wants to be called, or None."""
+        deadlines = [self.topology.next_deadline(), self.unicast.next_deadline()]
+        if self.core is not None:
+            deadlines += [
+                self.core.replica.next_deadline(),
+                self.core.receipts.next_deadline(),
+                self.core.ipam.next_deadline(),
+            ]
+        return min((d for d in deadlines if d is not None), default=None)
+
+    # --- handshakes ----------------------------------------------------------------------
+
+    def hello(self) -> Hello:
+        """Return what this node says in a handshake now."""
+        genesis = self.core.genesis if self.core else None
+        return Hello(
+            peer=self.me,
+            public=self.config.identity.public,
+            name=self.config.name,
+            epoch=self.epoch,
+            genesis=genesis.hash if genesis else None,
+            cluster=genesis.cluster if genesis else None,
+            versions=(messages.VERSION,),
+            features=(),
+            advertise=self.config.advertise,
+        )
+
+    def admits(self, hello: Hello) -> str | None:
+        """Return one line that says why a link with this peer is refused, or None."""
+        if hello.peer == self.me:
+            if hello.epoch.instance == self.epoch.instance:
+                return "the address leads back to this node itself"
+            self.alarm(
+                "error",
+                f"another process runs with this node's identity {self.me}: epochs "
+                f"{self.epoch} here and {hello.epoch} there; stop one and give it its own state",
+            )
+            return f"both ends have the identity {self.me}: one of them is a copy"
+        if messages.VERSION not in hello.versions:
+            return f"protocol versions {hello.versions} offered, {messages.VERSION} is spoken here"
+        member = self.topology.members().get(hello.peer)
+        if member and member.standing is Standing.LEFT and hello.epoch <= member.epoch:
+            return f"{hello.peer} has left in epoch {member.epoch}: it must start a new epoch"
+        if hello.genesis is None and self.core is None:
+            return "neither end has a genesis yet"
+        return None
+
+    # --- world ---------------------------------------------------------------------------
+
+    def _link_opened(self, event: LinkOpened, now: float) -> None:
+        self.links[event.link] = event
+        hello = event.hello
+        if self.core is None:
+            if hello.genesis is not None:
+                self.outbox.message(event.link, 0, (messages.GENESIS_ASK,))
+        elif hello.genesis is None:
+            return  # it may fetch the genesis here, nothing else
+        outputs = self.topology.link_opened(
+            event.link,
+            hello.peer,
+            direction=event.direction,
+            address=event.address,
+            transport=event.transport,
+            encrypted=event.encrypted,
+            now=now,
+        )
+        self._wiring.run(outputs, now)
+        if self.core is not None and event.link not in self.outbox.closing:
+            self._wiring.run(self.core.replica.link_opened(event.link, hello.peer, now), now)
+
+    def _link_closed(self, event: LinkClosed, now: float) -> None:
+        if self.links.pop(event.link, None) is None:
+            return
+        if self.core is not None:
+            self._wiring.run(self.core.replica.link_closed(event.link, now), now)
+        self._wiring.run(self.topology.link_closed(event.link, event.reason, now), now)
+
+    def _frame(self, event: FrameReceived, now: float) -> None:
+        opened = self.links.get(event.link)
+        if opened is None:
+            return  # it was closed by us in this very turn of the world
+        try:
+            batch = decode_frame(event.frame)
+        except MalformedTree as error:
+            self.outbox.close(event.link, f"malformed frame: {error}")
+            return
+        self._wiring.run(self.topology.saw_traffic(event.link, now), now)
+        for message in batch:
+            if event.link in self.outbox.closing:
+                return
+            self._message(opened, message, now)
+
+    def _message(self, opened: LinkOpened, message: Message, now: float) -> None:
+        link, peer = opened.link, opened.hello.peer
+        code = message[0]
+        if type(code) is not int:
+            self.outbox.close(link, f"message code {code!r} is not an integer")
+        elif code in messages.LINK_CODES:
+            if code == messages.GENESIS_ASK:
+                if self.core is not None:
+                    tree = self.core.genesis.to_tree()
+                    self.outbox.message(link, 0, (messages.GENESIS, tree))
+            elif code == messages.GENESIS:
+                self._genesis_received(opened, message, now)
+            else:
+                self._wiring.run(self.topology.received(link, message, now), now)
+        elif self.core is None or opened.hello.genesis is None:
+            return  # nothing but the genesis is exchanged before both ends have it
+        elif code in messages.GOSSIP_CODES:
+            self._wiring.run(self.core.replica.received(link, message, now), now)
+        elif code in messages.UNICAST_CODES:
+            self._wiring.run(self.unicast.received(peer, message, now), now)
+        # Unknown codes are of a later minor version: they are ignored, the link stays up.
+
+    def _genesis_received(self, opened: LinkOpened, message: Message, now: float) -> None:
+        if self.core is not None:
+            return
+        try:
+            genesis = Genesis.from_tree(message[1] if len(message) > 1 else None)
+        except MalformedTree as error:
+            self.outbox.close(opened.link, f"malformed genesis: {error}")
+            return
+        if genesis.hash != opened.hello.genesis:
+            self.outbox.close(opened.link, "the genesis is not the one of the handshake")
+            return
+        self.outbox.rows.append(durable.genesis_row(genesis))
+        self.when_durable(lambda later: self._join(genesis, opened.link, later))
+
+    def _join(self, genesis: Genesis, link: int, now: float) -> None:
+        if self.core is None:
+            self._enter(genesis)
+            self._present(now)
+            self.outbox.notice("info", f"joined cluster {genesis.cluster}")
+            # The link's handshake knew no genesis: the next one binds it.
+            self.outbox.close(link, "joined: dialling again with the genesis")
+
+    def _enter(self, genesis: Genesis) -> None:
+        self.core = Core.make(self.config, genesis, self.epoch, self._dice)
+        self.core.replica.adjacent = self.topology.adjacent
+
+    def _present(self, now: float) -> None:
+        """Say who this node is, when that is news; then let ipam begin."""
+        core = self.core
+        if core is None:
+            raise InternalError("a node presents itself only once it has its genesis")
+        self.write_member(Standing.IN)
+        self._wiring.run(core.ipam.ready(now), now)
+
+    def write_member(
+        self, standing: Standing, committed: Callable[[Committed, float], None] | None = None
+    ) -> None:
+        """Stage this node's directory record; `committed` is called once it is durable."""
+        core = self.core
+        if core is None:
+            raise InternalError("a directory record needs a genesis")
+        record = MemberRecord(
+            peer=self.me,
+            public=self.config.identity.public,
+            name=self.config.name,
+            addresses=self.config.advertise,
+            epoch=self.epoch,
+            standing=standing,
+            trusted=self.config.trusted,
+            underlay=self.config.underlay,
+            roles=(),
+        )
+        self._wiring.write_own(DIRECTORY, {bytes(self.me): member_value(record)}, committed)
+
+    def write_adjacency(self, neighbours: Iterable[PeerId]) -> None:
+        """Stage this node's side of its edges."""
+        core = self.core
+        if core is None:
+            return
+        wanted = {bytes(peer) for peer in neighbours}
+        held = {bytes(peer) for peer in core.edges(self.me)} | self._wiring.staged_edges
+        changes: dict[bytes, bytes | None] = dict.fromkeys(sorted(wanted), b"")
+        changes.update(dict.fromkeys(sorted(held - wanted)))
+        self._wiring.staged_edges = wanted
+        if changes:
+            self._wiring.write_own(ADJACENCY, changes)
+
+    def member_state_changed(self, change: StateChanged, now: float) -> None:
+        """Remember since when a peer is dead, for names; tell the operator."""
+        if change.new is PeerState.DEAD:
+            self.dead_since.setdefault(change.peer, now)
+        else:
+            self.dead_since.pop(change.peer, None)
+        text = f"{change.peer} is {change.new.value}, was {change.old.value}"
+        self.outbox.notice("info", text, change.peer)
+
+    # --- durability ----------------------------------------------------------------------
+
+    def when_durable(self, action: Callable[[float], None]) -> None:
+        """Run an action once the rows of this turn are on disk."""
+        self.outbox.when_durable.append(action)
+
+    def _stored(self, watermark: int, now: float) -> None:
+        self._persisted = max(self._persisted, watermark)
+        while self._waiting and self._waiting[0][0] <= self._persisted:
+            for action in self._waiting.popleft()[1]:
+                action(now)
+
+    def _finish(self, now: float) -> list[Effect]:
+        self._wiring.settle(now)
+        box = self.outbox
+        self.outbox = Outbox(self.limits)
+        if box.when_durable and not box.rows:
+            raise InternalError("an action waits for the disk, but its turn writes nothing")
+        if box.rows:
+            self._watermark += 1
+            if box.when_durable:
+                self._waiting.append((self._watermark, list(box.when_durable)))
+        return box.effects(self._watermark)
+
+    def reepoch(self, above: Epoch, now: float) -> None:
+        """Take an epoch above one that was seen of this very identity (finding F14)."""
+        epoch = Epoch(max(self.epoch.counter, above.counter) + 1, self._dice.raw(INSTANCE_BYTES))
+        self.epoch = epoch
+        self.config = evolve(self.config, epoch=epoch)
+        self.outbox.rows.append(durable.boot_row(epoch))
+        if self.core is not None:
+            self.core.replica.reepoch(epoch)
+            self.write_member(Standing.IN)
+
+    # --- commands ------------------------------------------------------------------------
+
+    def _command(self, command: Command, now: float) -> None:
+        outcome = commands.refusal(self, command)
+        if outcome is None:
+            outcome = commands.carry_out(self, self._wiring, command, now)
+        if outcome is not None:
+            self.outbox.reply(command.request, outcome)
+
+    def alarm(self, level: str, text: str, peer: PeerId | None = None) -> None:
+        """Tell the operator, and remember it for status."""
+        if text not in self.alarms:
+            self.alarms.append(text)
+        self.outbox.notice(level, text, peer)
+
+    def check(self) -> None:
+        """Raise InternalError when an invariant of any machine does not hold."""
+        self.topology.check()
+        self.unicast.check()
+        if self.core is not None:
+            self.core.check()
+
+
+__all__ = ["Direction", "Node"]

@@ -1,0 +1,176 @@
+"""What may be asked of a node at any time: pure reads of the state that it holds now.
+
+Mixed into Node so that users see one object. Nothing here changes anything.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+from meshcrdt.abc import Lattice
+from meshcrdt.base.hosts import parse_peer_address
+from meshcrdt.base.ids import Epoch, PeerId
+from meshcrdt.base.limits import Limits
+from meshcrdt.errors import UsageError
+from meshcrdt.node import views
+from meshcrdt.node.config import NodeConfig
+from meshcrdt.node.core import Core
+from meshcrdt.node.statistics import MemberStatus, NodeStatistics, UniverseStatus
+from meshcrdt.node.workloads import Endpoint
+from meshcrdt.topology.directory import Standing
+from meshcrdt.topology.topology import PeerState, Topology
+
+
+class Queries:
+    """The reading half of Node."""
+
+    config: NodeConfig
+    me: PeerId
+    epoch: Epoch
+    limits: Limits
+    core: Core | None
+    topology: Topology
+    given: set[str]
+    draining: bool
+    store_failure: str | None
+    alarms: deque[str]
+    dead_since: dict[PeerId, float]
+
+    @property
+    def state(self) -> str:
+        """"starting" until there is a genesis, then "ready", at the end "draining"."""
+        if self.draining:
+            return "draining"
+        return "starting" if self.core is None else "ready"
+
+    # --- channels ------------------------------------------------------------------------
+
+    def get(self, channel: str, key: bytes) -> bytes | None:
+        """Return the value of a key of a map channel, or None."""
+        return views.map_get(self.core.replica, channel, key) if self.core else None
+
+    def items(self, channel: str) -> dict[bytes, bytes]:
+        """Return every key and value of a map channel, sorted by key."""
+        return dict(sorted(views.map_items(self.core.replica, channel))) if self.core else {}
+
+    def value(self, channel: str, lattice: type[Lattice]) -> Any:
+        """Return the value of a lattice channel; bottom before there is a genesis."""
+        if self.core is None:
+            return lattice.bottom()
+        return views.lattice_value(self.core.replica, channel, lattice)
+
+    def channel_type(self, channel: str) -> str | None:
+        """Return the declared type name of a channel, or None when nobody declared it."""
+        return views.declared_type(self.core.replica, channel) if self.core else None
+
+    # --- names ---------------------------------------------------------------------------
+
+    def lookup_name(self, name: str, now: float) -> tuple[str, ...]:
+        """Return the addresses of a name, without those of origins dead beyond the grace."""
+        if self.core is None:
+            return ()
+        return self.core.names.lookup(name, hidden=lambda peer: self.hides(peer, now))
+
+    def reverse(self, address: str, now: float) -> tuple[str, ...]:
+        """Return the names that an address has, without those of long dead origins."""
+        if self.core is None:
+            return ()
+        return self.core.names.reverse(address, hidden=lambda peer: self.hides(peer, now))
+
+    def names(self) -> dict[str, tuple[str, ...]]:
+        """Return every name with its addresses, whoever wrote them."""
+        return self.core.names.entries() if self.core else {}
+
+    def own_names(self) -> dict[str, tuple[str, ...]]:
+        """Return the names that this node wrote, with its own addresses."""
+        return self.core.names.entries_of(self.me) if self.core else {}
+
+    def hides(self, peer: PeerId, now: float) -> bool:
+        """Return True when names of a peer are no longer answered: dead beyond the grace, or left.
+
+        Liveness hides data, it never deletes it (02-replication).
+        """
+        member = self.topology.members().get(peer)
+        if member is not None and member.standing is Standing.LEFT:
+            return True
+        since = self.dead_since.get(peer)
+        return since is not None and now - since >= self.limits.names_grace_s
+
+    # --- addresses -----------------------------------------------------------------------
+
+    def addresses(self, workload: str) -> tuple[str, ...]:
+        """Return the addresses that a workload of this node holds, with prefix lengths."""
+        return self.core.ipam.lookup(workload) if self.core else ()
+
+    def ipam_entries(self) -> dict[str, tuple[str, ...]]:
+        """Return every workload of this node with its addresses."""
+        return self.core.ipam.entries() if self.core else {}
+
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """Return where every attached workload address of the cluster lives."""
+        return self.core.endpoints.all() if self.core else ()
+
+    # --- peers ---------------------------------------------------------------------------
+
+    def addresses_meant(self, text: str) -> set[str]:
+        """Return the dialled addresses that an address, id, prefix or name means; none if unknown."""
+        known = set(self.topology.targets()) | self.given
+        try:
+            address = parse_peer_address(text)
+        except UsageError:
+            address = ""
+        if address in known:
+            return {address}
+        try:
+            peers = self.topology.resolve(text)
+        except UsageError:
+            return set()
+        found: set[str] = set()
+        for peer in peers:
+            found |= self.topology.addresses_of(peer)
+        return found
+
+    # --- everything ----------------------------------------------------------------------
+
+    def statistics(self) -> NodeStatistics:
+        """Return a frozen snapshot for status pages and metrics."""
+        core = self.core
+        members = tuple(
+            MemberStatus(
+                peer=peer,
+                name=record.name,
+                state=(
+                    PeerState.LEFT
+                    if record.standing is Standing.LEFT
+                    else self.topology.state(peer)
+                ),
+                epoch=record.epoch,
+                addresses=record.addresses,
+                underlay=record.underlay,
+                trusted=record.trusted,
+            )
+            for peer, record in sorted(self.topology.members().items())
+            if peer != self.me
+        )
+        return NodeStatistics(
+            peer=self.me,
+            name=self.config.name,
+            cluster=core.genesis.cluster if core else None,
+            state=self.state,
+            minority=self.topology.minority(),
+            epoch=self.epoch,
+            members=members,
+            connections=self.topology.connections(),
+            universes=(
+                tuple(
+                    UniverseStatus(u.cidr, u.owned, u.free, u.used) for u in core.ipam.universes()
+                )
+                if core
+                else ()
+            ),
+            names_count=len(core.names.entries()) if core else 0,
+            digests=core.replica.digests() if core else {},
+            quarantined=core.replica.quarantined() if core else (),
+            alarms=tuple(self.alarms),
+        )

@@ -1,0 +1,145 @@
+"""What channels mean: lattices as views over the records that gossip keeps.
+
+Storage converges without running any of this code (finding F33), so a user's broken
+lattice can spoil only its own view.
+
+A **map channel** is an OR-Map of last-writer registers: each record is (counter, value).
+A put supersedes every record of its key that the writer saw; of concurrent puts the
+higher (counter, origin) wins, everywhere the same; a put survives a concurrent delete,
+because a delete names the exact dots that it removes. The counter is at most one above
+what the writer saw, so nobody can lock others out (finding F12).
+
+A **lattice channel** keeps one record per origin: the join of that origin's own deltas.
+The value is the join over origins, which is the state-based CRDT for every lattice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from meshcrdt.abc import Lattice
+from meshcrdt.base.ids import PeerId
+from meshcrdt.base.tree import take_bytes, take_int, take_str, take_tuple
+from meshcrdt.errors import MalformedTree, UsageError
+from meshcrdt.gossip.outputs import Visible
+from meshcrdt.gossip.replica import Replica
+from meshcrdt.wire import decode, encode
+
+CHANNELS = "channels"
+DIRECTORY = "directory"
+ENDPOINTS = "endpoints"
+IPAM = "ipam"
+NAMES = "names"
+ADJACENCY = "~adjacency"
+RESERVED = frozenset({CHANNELS, DIRECTORY, ENDPOINTS, IPAM, NAMES})
+
+MAP_TYPE = "ormap-lww"
+LATTICE_KEY = b""
+
+
+def check_user_channel(channel: str) -> None:
+    """Raise UsageError when a user may not write to a channel of this name."""
+    if channel in RESERVED or channel.startswith("~"):
+        raise UsageError(
+            f"channel {channel!r} is the node's own: "
+            f"any name but {', '.join(sorted(RESERVED))} and names with a leading '~' is accepted"
+        )
+    if not channel or not channel.isprintable():
+        raise UsageError(f"channel {channel!r} is not a name: printable text is accepted")
+
+
+def map_get(replica: Replica, channel: str, key: bytes) -> bytes | None:
+    """Return the winning value of a key, or None when it is absent."""
+    winner = _winner(replica.visible(channel, key))
+    return None if winner is None else winner[1]
+
+
+def map_items(replica: Replica, channel: str) -> Iterator[tuple[bytes, bytes]]:
+    """Yield every (key, winning value) of a map channel."""
+    for key, visible in replica.entries(channel):
+        winner = _winner(visible)
+        if winner is not None:
+            yield key, winner[1]
+
+
+def map_encode(replica: Replica, channel: str, key: bytes, value: bytes) -> bytes:
+    """Return the record value of a put made now, over everything seen of the key."""
+    counters = [0]
+    staged = replica.own_value(channel, key)
+    for raw in (staged, *(seen.value for seen in replica.visible(channel, key))):
+        entry = _map_entry(raw)
+        if entry is not None:
+            counters.append(entry[0])
+    return encode((max(counters) + 1, value))
+
+
+def lattice_value(replica: Replica, channel: str, lattice: type[Lattice]) -> Any:
+    """Return the join of all contributions, this node's staged ones included.
+
+    A contribution that does not parse is left out: it can spoil only its origin's part.
+    """
+    value = lattice.bottom()
+    own = replica.own_value(channel, LATTICE_KEY)
+    raws = [seen.value for seen in replica.visible(channel, LATTICE_KEY)]
+    for raw in (own, *raws):
+        part = _contribution(raw, lattice)
+        if part is not None:
+            value = value.join(part)
+    return value
+
+
+def lattice_encode(
+    replica: Replica, channel: str, lattice: type[Lattice], delta: Lattice
+) -> bytes:
+    """Return the record value of this node's contribution joined with a delta."""
+    own = _contribution(replica.own_value(channel, LATTICE_KEY), lattice)
+    joined = delta if own is None else own.join(delta)
+    return encode((lattice.__name__, joined.to_tree()))
+
+
+def declared_type(replica: Replica, channel: str) -> str | None:
+    """Return the declared type name of a channel; the least of concurrent declarations."""
+    names = []
+    for seen in replica.visible(CHANNELS, channel.encode()):
+        try:
+            names.append(take_str(decode(seen.value), "channel type", size_max=128))
+        except MalformedTree:
+            continue  # a liar's declaration declares nothing
+    return min(names, default=None)
+
+
+def declaration(type_name: str) -> bytes:
+    """Return the record value that declares a channel's type."""
+    return encode(type_name)
+
+
+def _winner(visible: tuple[Visible, ...]) -> tuple[int, bytes] | None:
+    best: tuple[int, PeerId, bytes] | None = None
+    for seen in visible:
+        entry = _map_entry(seen.value)
+        if entry is not None and (best is None or (entry[0], seen.origin) > best[:2]):
+            best = (entry[0], seen.origin, entry[1])
+    return None if best is None else (best[0], best[2])
+
+
+def _map_entry(raw: bytes | None) -> tuple[int, bytes] | None:
+    if raw is None:
+        return None
+    try:
+        counter, value = take_tuple(decode(raw), "map entry", size=2)
+        return take_int(counter, "counter"), take_bytes(value, "value")
+    except MalformedTree:
+        return None  # not a map record: it is invisible here, and explain() shows it
+
+
+def _contribution(raw: bytes | None, lattice: type[Lattice]) -> Lattice | None:
+    if raw is None:
+        return None
+    try:
+        name, tree = take_tuple(decode(raw), "contribution", size=2)
+        if name != lattice.__name__:
+            return None
+        return lattice.from_tree(tree)
+    except MalformedTree:
+        return None

@@ -1,0 +1,259 @@
+"""Carries every output of a machine to where it belongs, breadth first, until none is left.
+
+One method per kind of output. Adding an output kind without a home fails loudly here, in
+the first test that meets it, and not silently in production.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from meshcrdt.base.ids import PeerId
+from meshcrdt.base.tree import Tree
+from meshcrdt.errors import InternalError
+from meshcrdt.gossip import outputs as gossip
+from meshcrdt.gossip.replica import Change, Drop, Over, Put
+from meshcrdt.ipam import outputs as ipam
+from meshcrdt.node import messages
+from meshcrdt.node.outcomes import ReceiptMissing, ReceiptReached, Written
+from meshcrdt.node.views import IPAM
+from meshcrdt.topology import outputs as topology
+
+if TYPE_CHECKING:
+    from meshcrdt.node.node import Node
+
+LANE_LIVENESS, LANE_UNICAST = 0, 1
+
+
+class Wiring:
+    """The switchboard of one node."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._queue: deque[object] = deque()
+        self._tickets: dict[tuple[str, int], list[Callable[[gossip.Committed, float], None]]] = {}
+        self._sent: dict[bytes, tuple[str, PeerId, Tree]] = {}
+        self.staged_edges: set[bytes] = set()
+        self._homes: dict[type, Callable[[Any, float], None]] = {
+            topology.Dial: self._dial,
+            topology.CloseLink: self._close_link,
+            topology.ToLink: self._to_link,
+            topology.NeighboursChanged: self._neighbours_changed,
+            topology.StateChanged: self._state_changed,
+            topology.ToPeer: self._relay,
+            topology.Delivered: self._delivered,
+            topology.Acked: self._acked,
+            topology.Failed: self._failed,
+            gossip.ToLink: self._to_link,
+            gossip.Store: self._gossip_store,
+            gossip.StreamChanged: self._stream_changed,
+            gossip.Committed: self._committed,
+            gossip.Misbehaved: self._misbehaved,
+            gossip.Quarantined: self._quarantined,
+            gossip.Equivocated: self._equivocated,
+            gossip.OwnStreamAhead: self._own_stream_ahead,
+            gossip.Alarm: self._gossip_alarm,
+            gossip.ToPeer: self._receipt_to_peer,
+            gossip.Reached: self._receipt_reached,
+            gossip.Missing: self._receipt_missing,
+            ipam.Answer: self._answer,
+            ipam.Store: self._ipam_store,
+            ipam.Publish: self._publish,
+            ipam.ToPeer: self._ipam_to_peer,
+            ipam.Notice: self._ipam_notice,
+        }
+
+    def run(self, outputs: Iterable[object], now: float) -> None:
+        """Carry outputs, and all that they cause, to their homes."""
+        outer = bool(self._queue)
+        self._queue.extend(outputs)
+        if outer:
+            return  # the loop below us is already draining the queue
+        while self._queue:
+            output = self._queue[0]
+            home = self._homes.get(type(output))
+            if home is None:
+                raise InternalError(f"no home for the output {type(output).__name__}")
+            home(output, now)
+            self._queue.popleft()
+
+    def settle(self, now: float) -> None:
+        """Flush staged writes, and what flushing causes, until nothing is staged."""
+        core = self._node.core
+        if core is None:
+            return
+        while outputs := core.replica.flush(now):
+            self.run(outputs, now)
+
+    # --- writing -------------------------------------------------------------------------
+
+    def write(
+        self,
+        channel: str,
+        changes: list[Change],
+        committed: Callable[[gossip.Committed, float], None] | None = None,
+    ) -> int:
+        """Stage changes; `committed` is called when they are durable. Raises what write raises."""
+        core = self._node.core
+        if core is None:
+            raise InternalError("nothing is written before there is a genesis")
+        ticket = core.replica.write(channel, changes)
+        if committed is not None:
+            self._tickets.setdefault((channel, ticket), []).append(committed)
+        return ticket
+
+    def write_own(
+        self,
+        channel: str,
+        values: Mapping[bytes, bytes | None],
+        committed: Callable[[gossip.Committed, float], None] | None = None,
+    ) -> int:
+        """Stage owner-only records; None drops one."""
+        changes: list[Change] = [
+            Drop(key, Over.OWN) if value is None else Put(key, value, Over.OWN)
+            for key, value in values.items()
+        ]
+        return self.write(channel, changes, committed)
+
+    def write_for(self, request: int, channel: str, changes: list[Change]) -> None:
+        """Stage a user's changes and answer the request when they are durable."""
+
+        def answer(done: gossip.Committed, _now: float) -> None:
+            self._node.outbox.reply(request, Written(channel, done.epoch, done.seq))
+
+        self.write(channel, changes, answer)
+
+    # --- topology ------------------------------------------------------------------------
+
+    def _dial(self, output: topology.Dial, now: float) -> None:
+        self._node.outbox.dial(output.address)
+
+    def _close_link(self, output: topology.CloseLink, now: float) -> None:
+        self._node.outbox.close(output.link, output.reason)
+
+    def _to_link(self, output: topology.ToLink | gossip.ToLink, now: float) -> None:
+        lane = int(getattr(output, "lane", LANE_LIVENESS))
+        self._node.outbox.message(output.link, lane, output.message)
+
+    def _neighbours_changed(self, output: topology.NeighboursChanged, now: float) -> None:
+        self._node.write_adjacency(output.neighbours)
+
+    def _state_changed(self, output: topology.StateChanged, now: float) -> None:
+        self._node.member_state_changed(output, now)
+
+    def _relay(self, output: topology.ToPeer, now: float) -> None:
+        link = self._node.topology.link_to(output.peer)
+        if link is not None:
+            self._node.outbox.message(link, LANE_UNICAST, output.message)
+        # Without a link the message is lost; the sender's unicast retries on a new route.
+
+    def _delivered(self, output: topology.Delivered, now: float) -> None:
+        core = self._node.core
+        if core is None or type(output.payload) is not tuple or not output.payload:
+            return
+        code = output.payload[0]
+        if code in messages.IPAM_PAYLOADS:
+            self.run(core.ipam.received(output.source, output.payload, now), now)
+        elif code in messages.RECEIPT_PAYLOADS:
+            self.run(core.receipts.received(output.source, output.payload, now), now)
+
+    def _acked(self, output: topology.Acked, now: float) -> None:
+        self._sent.pop(output.message_id, None)
+
+    def _failed(self, output: topology.Failed, now: float) -> None:
+        sent = self._sent.pop(output.message_id, None)
+        core = self._node.core
+        if sent is None or core is None:
+            return
+        owner, dest, payload = sent
+        if owner == IPAM:
+            self.run(core.ipam.unicast_failed(dest, payload, output.reason, now), now)
+        # A receipt's ask needs no word: the tracker asks again until its deadline.
+
+    def _unicast(self, owner: str, dest: PeerId, payload: Tree, deadline: float, now: float) -> None:
+        message_id, outputs = self._node.unicast.send(dest, payload, now, deadline=deadline)
+        self._sent[message_id] = (owner, dest, payload)
+        self.run(outputs, now)
+
+    # --- gossip --------------------------------------------------------------------------
+
+    def _gossip_store(self, output: gossip.Store, now: float) -> None:
+        core = self._node.core
+        if core is None:
+            return
+        self._node.outbox.rows.extend(output.rows)
+        self._node.when_durable(lambda later: self.run(core.replica.stored(output.token, later), later))
+
+    def _stream_changed(self, output: gossip.StreamChanged, now: float) -> None:
+        core = self._node.core
+        if core is None:
+            return
+        self._node.outbox.change(output.channel, output.keys)
+        self.run(core.reflect(output, self._node.topology, now), now)
+
+    def _committed(self, output: gossip.Committed, now: float) -> None:
+        for committed in self._tickets.pop((output.channel, output.ticket), []):
+            committed(output, now)
+
+    def _misbehaved(self, output: gossip.Misbehaved, now: float) -> None:
+        self._node.outbox.close(output.link, output.reason)
+
+    def _quarantined(self, output: gossip.Quarantined, now: float) -> None:
+        self._node.outbox.notice("warning", str(output), output.origin)
+
+    def _equivocated(self, output: gossip.Equivocated, now: float) -> None:
+        self._node.alarm("error", str(output), output.origin)
+
+    def _own_stream_ahead(self, output: gossip.OwnStreamAhead, now: float) -> None:
+        self._node.alarm(
+            "error",
+            f"a peer holds this node's {output.channel!r} at epoch {output.epoch}, which this "
+            "store never wrote: the store was rolled back, or a copy of this node runs elsewhere",
+        )
+        self._node.reepoch(output.epoch, now)
+
+    def _gossip_alarm(self, output: gossip.Alarm, now: float) -> None:
+        self._node.alarm("error", output.text)
+
+    # --- receipts ------------------------------------------------------------------------
+
+    def _receipt_to_peer(self, output: gossip.ToPeer, now: float) -> None:
+        self._unicast("receipts", output.peer, output.payload, output.deadline, now)
+
+    def _receipt_reached(self, output: gossip.Reached, now: float) -> None:
+        self._node.outbox.reply(output.request, ReceiptReached())
+
+    def _receipt_missing(self, output: gossip.Missing, now: float) -> None:
+        self._node.outbox.reply(output.request, ReceiptMissing(output.peers))
+
+    # --- ipam ----------------------------------------------------------------------------
+
+    def _answer(self, output: ipam.Answer, now: float) -> None:
+        self._node.outbox.durable_reply(output.request, output.outcome)
+
+    def _ipam_store(self, output: ipam.Store, now: float) -> None:
+        self._node.outbox.rows.extend(output.rows)
+
+    def _publish(self, output: ipam.Publish, now: float) -> None:
+        core = self._node.core
+        if core is None:
+            return
+
+        def published(_done: gossip.Committed, later: float) -> None:
+            self.run(core.ipam.published(output.token, later), later)
+
+        self.write_own(IPAM, dict(output.puts), published)
+
+    def _ipam_to_peer(self, output: ipam.ToPeer, now: float) -> None:
+        def send(later: float) -> None:
+            self._unicast(IPAM, output.dest, output.payload, output.deadline, later)
+
+        if self._node.outbox.rows:
+            self._node.when_durable(send)  # what it says rests on rows of this very turn
+        else:
+            send(now)
+
+    def _ipam_notice(self, output: ipam.Notice, now: float) -> None:
+        self._node.outbox.notice(output.level, output.text)
