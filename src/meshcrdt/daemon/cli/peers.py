@@ -1,0 +1,108 @@
+"""Verbs about peers: status, connect, forget, token create."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from meshcrdt.daemon.cli.app import Common, common_options, verb
+from meshcrdt.daemon.cli.output import table
+from meshcrdt.daemon.cli.parameters import DURATION, MEMBER, PEER
+
+TOKEN_TTL_S = 3_600.0
+
+
+@verb("status", example="meshcrdt status --json")
+def status(common: Common) -> None:
+    """Show this daemon, its peers and connections, ranges and names."""
+    shown = common.client().call("GET", "/v1/status")
+    common.emit(shown, lambda: status_text(shown))
+
+
+@verb("connect", example="meshcrdt connect 192.0.2.7:6783")
+@click.argument("peers", metavar="PEER...", type=PEER, nargs=-1, required=True)
+def connect(common: Common, peers: tuple[str, ...]) -> None:
+    """Connect to PEER addresses; they are kept over restarts."""
+    result = common.client().call("POST", "/v1/connect", body={"peers": list(peers)})
+    common.emit(result if result is not None else {})
+
+
+@verb("forget", example="meshcrdt forget 192.0.2.7:6783")
+@click.argument("peers", metavar="PEER...", type=MEMBER, nargs=-1, required=True)
+def forget(common: Common, peers: tuple[str, ...]) -> None:
+    """Stop connecting to PEER: an address, id, unique prefix or name."""
+    result = common.client().call("POST", "/v1/forget", body={"peers": list(peers)})
+    common.emit(result if result is not None else {})
+
+
+@click.group("token", context_settings={"help_option_names": ["-h", "--help"]})
+@common_options
+def token() -> None:
+    """Make tokens that add a host."""
+
+
+@verb("create", example="meshcrdt token create | ssh host3 meshcrdt launch HOST1 --join-file -")
+@click.option(
+    "--ttl",
+    "ttl_s",
+    metavar="S",
+    type=DURATION,
+    default=str(TOKEN_TTL_S),
+    show_default=True,
+    help="How long the token opens the door.",
+)
+def create(common: Common, ttl_s: float) -> None:
+    """Print one line: a token that lets a host join this cluster."""
+    result = common.client().call("POST", "/v1/token", body={"ttl_s": ttl_s})
+    common.emit(result, result["token"])
+
+
+token.add_command(create)
+
+
+def status_text(shown: dict[str, Any]) -> str:
+    """Return what `status` prints for people."""
+    ipam = shown["ipam"]["universes"]
+    head = [
+        ("peer", f"{shown['peer']} ({shown['name']})"),
+        ("cluster", shown["cluster"] or "none yet"),
+        ("state", shown["state"] + (", in a minority" if shown["minority"] else "")),
+        ("version", shown["version"]),
+        *((f"range {u['cidr']}", f"owned {u['owned']}, free {u['free']}, used {u['used']}")
+          for u in ipam),
+        ("names", f"{shown['dns']['names']} in {shown['dns']['domain']}"),
+        *((f"{name}", value) for name, value in _notes(shown)),
+    ]
+    parts = ["\n".join(f"{label + ':':<22} {value}" for label, value in head)]
+    peers = [(p["name"], p["peer"], p["state"], p["epoch"]) for p in shown["peers"]]
+    if peers:
+        parts.append(table(("PEER", "ID", "STATE", "EPOCH"), peers))
+    connections = [
+        (
+            c["address"],
+            c["peer"] or "-",
+            c["state"],
+            "yes" if c["encrypted"] else "no",
+            "-" if c["rtt_ms"] is None else f"{c['rtt_ms']:.1f} ms",
+            c.get("reason") or "",
+        )
+        for c in shown["connections"]
+    ]
+    if connections:
+        parts.append(table(("ADDRESS", "PEER", "STATE", "SEALED", "RTT", "REASON"), connections))
+    return "\n\n".join(parts)
+
+
+def _notes(shown: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return the lines that only some nodes have."""
+    notes = []
+    if not shown.get("encryption", True):
+        notes.append(("encryption", "off (--insecure)"))
+    dataplane = shown.get("dataplane", {})
+    if dataplane:
+        text = dataplane.get("kind", "none")
+        if dataplane.get("reason"):
+            text += f": {dataplane['reason']}"
+        notes.append(("dataplane", text))
+    return notes

@@ -1,0 +1,75 @@
+"""One daemon per state directory: an advisory lock that dies with its process.
+
+The lock file holds the pid for people; only the lock itself decides (flock(2)), so that a
+daemon that was killed leaves nothing to clean up.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from pathlib import Path
+
+from meshcrdt.daemon.exits import CommandError
+from meshcrdt.daemon.places import LOCK_NAME
+
+_POLL_S = 0.02
+
+
+class StateLock:
+    """Holds a state directory for this process until `release` or the process's end."""
+
+    def __init__(self, state_dir: Path) -> None:
+        self.path = state_dir / LOCK_NAME
+        self._fd: int | None = None
+
+    def acquire(self) -> None:
+        """Take the lock and write the pid. Raises CommandError naming the pid that holds it."""
+        try:
+            fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        except OSError as error:
+            raise CommandError(
+                f"state directory {self.path.parent} cannot be used: {error.strerror}"
+            ) from None
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pid = os.pread(fd, 32, 0).decode("ascii", "replace").strip() or "unknown"
+            os.close(fd)
+            raise CommandError(
+                f"state directory {self.path.parent} is in use by process {pid}"
+            ) from None
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+        self._fd = fd
+
+    def release(self) -> None:
+        """Give the lock back; idempotent."""
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+
+
+def wait_until_free(path: str, *, timeout_s: float) -> bool:
+    """Wait until no process holds the lock at `path`; return False when `timeout_s` has passed."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        # Not ours to read: the daemon answered that it stops, and that is all we can know.
+        return True
+    deadline = time.monotonic() + timeout_s
+    try:
+        while True:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    return False
+                time.sleep(_POLL_S)
+            else:
+                return True
+    finally:
+        os.close(fd)

@@ -1,0 +1,143 @@
+"""What values are accepted on a command line, in a file and in a request: one rule each.
+
+Every check raises ValueError with one line that names the value and what is accepted.
+Standard library only: client verbs check their arguments before any daemon is asked.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+
+LABEL_BYTES_MAX = 63
+NAME_BYTES_MAX = 253
+IDENTIFIER_BYTES_MAX = 256
+CHANNEL_BYTES_MAX = 128
+KEY_BYTES_MAX = 1_024
+MTU_MIN = 576
+MTU_MAX = 65_535
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)?")
+_UNIT_S = {None: 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
+
+
+def plain(text: str, what: str, *, bytes_max: int) -> str:
+    """Return `text` when it is not empty, has no control characters and is short enough."""
+    if not text:
+        raise ValueError(f"{what} is empty: at least one character is expected")
+    if any(ord(c) < 32 or 127 <= ord(c) < 160 or 0xD800 <= ord(c) < 0xE000 for c in text):
+        raise ValueError(f"{what} {text!r} has control characters: printable text is accepted")
+    size = len(text.encode())
+    if size > bytes_max:
+        raise ValueError(f"{what} {text[:32]!r}… has {size} bytes: at most {bytes_max} are accepted")
+    return text
+
+
+def identifier(text: str) -> str:
+    """Check the id of a workload."""
+    return plain(text, "id", bytes_max=IDENTIFIER_BYTES_MAX)
+
+
+def channel(text: str) -> str:
+    """Check the name of a channel that people may use: not one of the mesh's own."""
+    plain(text, "channel", bytes_max=CHANNEL_BYTES_MAX)
+    if text.startswith("~"):
+        raise ValueError(f"channel {text!r} begins with '~': that prefix is the mesh's own")
+    return text
+
+
+def key(text: str) -> str:
+    """Check the key of a channel's entry."""
+    return plain(text, "key", bytes_max=KEY_BYTES_MAX)
+
+
+def dns_name(text: str) -> str:
+    """Check a DNS name (RFC 1035 lengths); the final dot is optional."""
+    plain(text, "name", bytes_max=NAME_BYTES_MAX + 1)
+    labels = text.removesuffix(".").split(".")
+    if any(c.isspace() for c in text):
+        raise ValueError(f"name {text!r} has white space: letters, digits, '-' and '_' are usual")
+    for label in labels:
+        if not 0 < len(label.encode()) <= LABEL_BYTES_MAX:
+            raise ValueError(
+                f"name {text!r} has a label of {len(label.encode())} bytes: "
+                f"1 to {LABEL_BYTES_MAX} are accepted"
+            )
+    return text
+
+
+def address(text: str) -> str:
+    """Check an address, with or without its prefix length, and return it without."""
+    host, slash, length = text.partition("/")
+    try:
+        parsed = ipaddress.ip_address(host)
+        if slash:
+            ipaddress.ip_interface(text)
+    except ValueError:
+        raise ValueError(f"address {text!r}: an IPv4 or IPv6 address is accepted") from None
+    if "%" in host or (slash and not length.isdigit()):
+        raise ValueError(f"address {text!r}: an IPv4 or IPv6 address is accepted")
+    return str(parsed)
+
+
+def cidr(text: str) -> str:
+    """Check a range such as 10.32.0.0/12; host bits are refused by naming the range meant."""
+    try:
+        interface = ipaddress.ip_interface(text)
+        if "/" not in text:
+            raise ValueError
+    except ValueError:
+        raise ValueError(f"range {text!r}: a CIDR such as 10.32.0.0/12 is accepted") from None
+    if interface.ip != interface.network.network_address:
+        raise ValueError(f"range {text!r} has host bits: {interface.network} is accepted")
+    return str(interface.network)
+
+
+def attach_address(text: str) -> str:
+    """Check one ADDR of attach: an address, ip:ADDRESS, net:CIDR or net:default."""
+    if text == "net:default":
+        return text
+    if text.startswith("net:"):
+        return "net:" + cidr(text.removeprefix("net:"))
+    return address(text.removeprefix("ip:"))
+
+
+def target(text: str) -> str:
+    """Check TARGET of attach: netns:PATH, pid:N, or a container's name."""
+    plain(text, "target", bytes_max=IDENTIFIER_BYTES_MAX)
+    if text.startswith("pid:") and not (text[4:].isdigit() and int(text[4:]) > 0):
+        raise ValueError(f"target {text!r}: pid:N with a positive number is accepted")
+    if text.startswith("netns:") and not text.removeprefix("netns:"):
+        raise ValueError(f"target {text!r}: netns:PATH with a path is accepted")
+    return text
+
+
+def host_port(text: str) -> str:
+    """Check HOST:PORT with a numeric port; the host may be a bracketed IPv6 address."""
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdigit() or int(port) > 65_535:
+        raise ValueError(f"{text!r}: HOST:PORT is accepted, such as 127.0.0.1:6784")
+    if ":" in host and not (host.startswith("[") and host.endswith("]")):
+        raise ValueError(f"{text!r}: an IPv6 address is written [ADDRESS]:PORT")
+    return text
+
+
+def domain(text: str) -> str:
+    """Check a DNS domain and return it with its final dot, in lower case."""
+    dns_name(text)
+    return text.removesuffix(".").lower() + "."
+
+
+def mtu(text: str) -> int:
+    """Check an MTU in bytes."""
+    if not text.isdigit() or not MTU_MIN <= int(text) <= MTU_MAX:
+        raise ValueError(f"mtu {text!r}: {MTU_MIN} to {MTU_MAX} bytes are accepted")
+    return int(text)
+
+
+def duration(text: str) -> float:
+    """Read seconds, or a number with ms, s, m, h or d, as seconds."""
+    match = _DURATION.fullmatch(text)
+    if match is None:
+        raise ValueError(f"duration {text!r}: seconds are accepted, or such as 500ms, 10m, 1h")
+    return float(match[1]) * _UNIT_S[match[2]]
