@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from attrs import field, frozen
 
 from meshcrdt.base.ids import Epoch
 from meshcrdt.base.limits import DEFAULT_LIMITS, Limits
 from meshcrdt.ipam.genesis import Genesis
 from meshcrdt.topology.dialer import Discovery
-from meshcrdt.trust.identity import Identity
+from meshcrdt.trust.identity import Identity, verify
 
 DEFAULT_DOMAIN = "mesh.internal."
 
@@ -34,3 +36,5 @@ class NodeConfig:
     underlay: tuple[str, ...] = ()
     domain: str = DEFAULT_DOMAIN
     limits: Limits = field(default=DEFAULT_LIMITS, repr=False)
+    verify: Callable[[bytes, str, bytes, bytes], bool] = field(default=verify, repr=False)
+    """Checks signatures; the simulator gives one that remembers."""

@@ -50,6 +50,7 @@ class Core:
             epoch=epoch,
             limits=config.limits,
             dice=dice.fork("gossip"),
+            verify=config.verify,
         )
         return cls(
             genesis=genesis,

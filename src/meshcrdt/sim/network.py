@@ -1,0 +1,171 @@
+"""A network between hosts: links with latency, loss, duplicates, reorder and partitions.
+
+A link here is less reliable than TCP on purpose: single frames may vanish, repeat or
+overtake, because the core promises to converge through that too. A partition swallows
+frames silently, as real ones do; ends learn of it by silence only.
+"""
+
+from __future__ import annotations
+
+from attrs import define, field
+
+from meshcrdt.base.dice import Dice
+from meshcrdt.node.events import Direction
+from meshcrdt.sim.clockwork import Clockwork
+from meshcrdt.sim.host import Host
+from meshcrdt.sim.scenario import Scenario
+
+DIAL_TIMEOUT_S = 5.0
+SCHEME = "sim://"
+
+
+@define
+class Pipe:
+    """One link: two ends, each a host and its own link number."""
+
+    ends: tuple[tuple[Host, int], tuple[Host, int]]
+    boots: tuple[int, int]
+    open: bool = True
+    ready_at: list[float] = field(factory=lambda: [0.0, 0.0])
+
+    def alive(self, side: int) -> bool:
+        """Return True while the process that had this end still runs."""
+        host = self.ends[side][0]
+        return host.node is not None and host.boots == self.boots[side]
+
+
+class Network:
+    """Carries frames between hosts; knows which directions are cut."""
+
+    def __init__(self, scenario: Scenario, clock: Clockwork, dice: Dice) -> None:
+        self.scenario = scenario
+        self.clock = clock
+        self.dice = dice
+        self.hosts: dict[str, Host] = {}
+        self.pipes: dict[tuple[str, int], tuple[Pipe, int]] = {}
+        self.cut: set[tuple[str, str]] = set()
+        self.faultless = False
+        self.frames = 0
+        self.bytes_sent = 0
+        self._next_link = 0
+
+    def latency(self) -> float:
+        """Roll the delay of one frame in seconds."""
+        jitter = 0.0 if self.faultless else self.scenario.faults.jitter_s
+        return self.scenario.latency_s + self.dice.uniform(0.0, jitter)
+
+    def reaches(self, source: Host, target: Host) -> bool:
+        """Return True when the direction is not cut."""
+        return (source.name, target.name) not in self.cut
+
+    def dial(self, source: Host, address: str) -> None:
+        """Try to connect; the source hears LinkOpened or DialFailed."""
+        boots = source.boots
+        target = self.hosts.get(address.removeprefix(SCHEME))
+        if target is None:
+            self._fail(source, boots, address, "no such host", delay_s=0.01)
+        elif not (self.reaches(source, target) and self.reaches(target, source)):
+            self._fail(source, boots, address, "no answer", delay_s=DIAL_TIMEOUT_S)
+        else:
+            self.clock.after(
+                2 * self.latency(), lambda: self._connect(source, boots, target, address)
+            )
+
+    def _connect(self, source: Host, boots: int, target: Host, address: str) -> None:
+        if source.node is None or source.boots != boots:
+            return
+        if target.node is None:
+            self._fail(source, boots, address, "connection refused", delay_s=0.0)
+            return
+        if not (self.reaches(source, target) and self.reaches(target, source)):
+            self._fail(source, boots, address, "no answer", delay_s=DIAL_TIMEOUT_S)
+            return
+        hellos = (source.node.hello(), target.node.hello())
+        refused = target.node.admits(hellos[0]) or source.node.admits(hellos[1])
+        if refused is None and None not in (hellos[0].genesis, hellos[1].genesis):
+            if hellos[0].genesis != hellos[1].genesis:
+                refused = f"clusters {hellos[0].cluster} and {hellos[1].cluster} differ"
+        if refused is not None:
+            self._fail(source, boots, address, refused, delay_s=0.0, refused=True)
+            return
+        links = (self._next_link, self._next_link + 1)
+        self._next_link += 2
+        pipe = Pipe(((source, links[0]), (target, links[1])), (boots, target.boots))
+        self.pipes[source.name, links[0]] = (pipe, 0)
+        self.pipes[target.name, links[1]] = (pipe, 1)
+        target.link_opened(links[1], hellos[0], Direction.ACCEPTED, SCHEME + source.name)
+        source.link_opened(links[0], hellos[1], Direction.DIALLED, address)
+
+    def _fail(
+        self,
+        source: Host,
+        boots: int,
+        address: str,
+        reason: str,
+        *,
+        delay_s: float,
+        refused: bool = False,
+    ) -> None:
+        self.clock.after(
+            delay_s, lambda: source.dial_failed(boots, address, reason, refused=refused)
+        )
+
+    def send(self, source: Host, link: int, frame: bytes) -> None:
+        """Carry one frame, or lose, repeat or delay it."""
+        found = self.pipes.get((source.name, link))
+        if found is None:
+            return
+        pipe, side = found
+        faults = self.scenario.faults
+        self.frames += 1
+        self.bytes_sent += len(frame)
+        if not pipe.open or not self.reaches(source, pipe.ends[1 - side][0]):
+            return
+        copies = 1
+        if not self.faultless:
+            if self.dice.chance(faults.loss):
+                return
+            copies += self.dice.chance(faults.duplicate)
+        for _ in range(copies):
+            arrives = self.clock.now + self.latency()
+            if self.faultless or not self.dice.chance(faults.reorder):
+                # In order: never before what was sent earlier on this side.
+                arrives = max(arrives, pipe.ready_at[side])
+                pipe.ready_at[side] = arrives
+            self.clock.at(arrives, lambda: self._arrive(pipe, side, frame))
+
+    def _arrive(self, pipe: Pipe, side: int, frame: bytes) -> None:
+        source, (target, link) = pipe.ends[side][0], pipe.ends[1 - side]
+        if pipe.open and pipe.alive(1 - side) and self.reaches(source, target):
+            target.frame_received(link, frame)
+
+    def close(self, source: Host, link: int, reason: str) -> None:
+        """Close a link; the other end hears of it unless the direction is cut."""
+        found = self.pipes.pop((source.name, link), None)
+        if found is None:
+            return
+        pipe, side = found
+        source.link_closed(pipe.boots[side], link, reason)
+        other, other_link = pipe.ends[1 - side]
+        if self.reaches(source, other):
+            # What was sent before still arrives first.
+            when = max(self.clock.now + self.latency(), pipe.ready_at[side])
+            self.clock.at(when, lambda: self._other_closed(pipe, 1 - side, other_link, reason))
+
+    def _other_closed(self, pipe: Pipe, side: int, link: int, reason: str) -> None:
+        pipe.open = False
+        host = pipe.ends[side][0]
+        if self.pipes.pop((host.name, link), None) is not None:
+            host.link_closed(pipe.boots[side], link, reason)
+
+    def reset_some_link(self) -> None:
+        """Break one random open link at both ends."""
+        if self.pipes:
+            name, link = self.dice.choice(sorted(self.pipes))
+            self.close(self.hosts[name], link, "connection reset")
+
+    def host_died(self, host: Host) -> None:
+        """Forget a dead host's ends; the others hear a reset unless the direction is cut."""
+        for name, link in sorted(self.pipes):
+            if name == host.name:
+                self.close(host, link, "connection reset by a crash")

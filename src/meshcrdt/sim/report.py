@@ -1,0 +1,32 @@
+"""What a run leaves behind."""
+
+from __future__ import annotations
+
+from attrs import define, field
+
+from meshcrdt.sim.scenario import Scenario
+
+
+@define
+class Report:
+    """The outcome of one run; `violations` empty means that every invariant held."""
+
+    scenario: Scenario
+    violations: list[str] = field(factory=list)
+    trace_hash: str = ""
+    steps: int = 0
+    frames: int = 0
+    bytes_sent: int = 0
+    commands: int = 0
+    acknowledged: int = 0
+    crashes: int = 0
+    partitions: int = 0
+    converged_after_s: float | None = None
+
+    def __str__(self) -> str:
+        head = (
+            f"seed {self.scenario.seed}: {self.steps} steps, {self.frames} frames, "
+            f"{self.bytes_sent} bytes, {self.acknowledged}/{self.commands} acknowledged, "
+            f"{self.crashes} crashes, {self.partitions} partitions, trace {self.trace_hash}"
+        )
+        return "\n".join([head, *(f"  violated: {line}" for line in self.violations)])
