@@ -1,0 +1,69 @@
+"""Sessions behind the Makefile. They use the environment that they are started in."""
+
+from __future__ import annotations
+
+import os
+
+import nox
+
+nox.options.default_venv_backend = "none"
+nox.options.sessions = ["lint", "types", "tests", "docs"]
+
+WORKERS = os.environ.get("MESHCRDT_TEST_WORKERS", "2")
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style, and the floors of the house."""
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("lint-imports", "--no-cache")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Strict types."""
+    session.run("mypy")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Every test that this machine can run; -rs prints why the others are skipped."""
+    parallel = ("-n", WORKERS, "--dist", "worksteal")
+    quiet = ("-q", "-rs", "-p", "no:cacheprovider")
+    session.run("pytest", *quiet, *parallel, "-m", "not system and not root", *session.posargs)
+    # Hosts and daemons have real deadlines: they get the machine for themselves.
+    session.run("pytest", *quiet, "-m", "(system or root) and not full", *session.posargs)
+
+
+@nox.session
+def system(session: nox.Session) -> None:
+    """System scenarios at full length."""
+    session.run("pytest", "-q", "-rs", "-p", "no:cacheprovider", "-m", "full", *session.posargs)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """The documentation builds without a warning."""
+    session.run("sphinx-build", "-q", "-W", "-n", "-b", "html", "docs", "docs/_build/html")
+
+
+@nox.session
+def soak(session: nox.Session) -> None:
+    """Deep runs: many seeds, many examples."""
+    session.run(
+        "pytest", "-q", "-n", WORKERS, "tests/property", "tests/sim",
+        env={"MESHCRDT_SOAK": "1"}, *session.posargs,
+    )  # fmt: skip
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Decoders against a million inputs."""
+    session.run("pytest", "-q", "tests/property", "-k", "fuzz", env={"MESHCRDT_SOAK": "1"})
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Benchmarks; JSON goes to benchmarks/results."""
+    session.run("python", "benchmarks/run.py", *session.posargs)
