@@ -1,0 +1,359 @@
+"""Whom to dial, and when.
+
+Targets are the configured addresses, always, and those of wanted directory members while
+discovery is on. Three rules make a heal take about `dial_backoff_max_s` after an outage
+of any length:
+
+* Backoff is exponential with jitter, but for members that cannot be reached, and for
+  everything while there is no link at all, it is capped at `dial_backoff_max_s`. Only
+  addresses that refused, or never answered and are not needed now, go up to eight times
+  that.
+* A dial into a black hole hangs until the shell's timeout. It does not hold the address:
+  further attempts start on the same schedule beside it, at most
+  `ATTEMPTS_PER_ADDRESS_MAX` at once.
+* Any first link after total loss, and `reset`, forget all backoffs.
+
+An address is remembered with the peer that answered there, so an address whose peer is
+already linked (dialled from either side) is left alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from enum import Enum
+
+from attrs import Factory, define, frozen
+
+from meshcrdt.base.dice import Dice
+from meshcrdt.base.ids import PeerId
+from meshcrdt.base.limits import Limits
+from meshcrdt.errors import InternalError
+
+ATTEMPTS_PER_ADDRESS_MAX = 4
+ATTEMPTS_MAX = 64
+BESIDE_HANGING_S_MIN = 1.0
+"""A second attempt beside a hanging one starts no sooner: slow paths are given a chance."""
+SAME_PEER_PAUSE_S = 0.25
+"""Pause between two addresses of one peer, as in RFC 8305, so that the first may win."""
+UNANSWERED_CAP_FACTOR = 8
+DOUBLINGS_MAX = 16
+
+
+class Discovery(Enum):
+    """Whether addresses from the directory are dialled."""
+
+    ON = "on"
+    OFF = "off"
+
+
+@define
+class Target:
+    """One address that may be dialled. `attempts` are start times of unanswered dials."""
+
+    address: str
+    due_at: float
+    configured: bool = False
+    owners: set[PeerId] = Factory(set)
+    """Members whose directory record names this address."""
+    leads_to: PeerId | None = None
+    """The peer that answered here last."""
+    refused: bool = False
+    failures: int = 0
+    started_at: float | None = None
+    attempts: list[float] = Factory(list)
+    reason: str = ""
+
+
+@frozen
+class Surroundings:
+    """What the dialer must know of the rest: who is linked, wanted, and reachable at all."""
+
+    linked: frozenset[PeerId] = frozenset()
+    wanted: frozenset[PeerId] = frozenset()
+    reachable: frozenset[PeerId] = frozenset()
+
+
+@frozen
+class DialerStatistics:
+    """Counts over the life of one dialer."""
+
+    targets: int
+    in_flight: int
+    dials_total: int
+    failures_total: int
+
+
+class Dialer:
+    """The dialling policy of one node.
+
+    Args:
+        me: This node.
+        limits: The `dial_*` and `handshake_timeout_s` bounds are used.
+        dice: Jitter.
+        discovery: Whether directory addresses are dialled.
+        own_addresses: Never dialled.
+    """
+
+    def __init__(
+        self,
+        *,
+        me: PeerId,
+        limits: Limits,
+        dice: Dice,
+        discovery: Discovery,
+        own_addresses: Iterable[str] = (),
+    ) -> None:
+        self._me = me
+        self._limits = limits
+        self._dice = dice
+        self._discovery = discovery
+        self._own = set(own_addresses)
+        self._targets: dict[str, Target] = {}
+        self._forgotten: set[str] = set()
+        self._around = Surroundings()
+        self._peer_started_at: dict[PeerId, float] = {}
+        self._dials_total = 0
+        self._failures_total = 0
+
+    # --- what there is to dial ---------------------------------------------------------
+
+    def add(self, addresses: Iterable[str], now: float) -> None:
+        """Take addresses as configured: dialled now, kept, no longer forgotten."""
+        for address in addresses:
+            target = self._target(address, now)
+            target.configured = True
+            target.refused = False
+            target.failures = 0
+            target.due_at = min(target.due_at, now)
+            self._forgotten.discard(address)
+
+    def forget(self, addresses: Iterable[str]) -> None:
+        """Stop dialling addresses, also where the directory names them; live links stay."""
+        for address in addresses:
+            target = self._targets.get(address)
+            if target is None:
+                continue
+            target.configured = False
+            self._forgotten.add(address)
+            self._drop_unused(target)
+
+    def directory_changed(self, peer: PeerId, addresses: Iterable[str], now: float) -> None:
+        """Replace the addresses that the directory names for a peer; none removes it."""
+        named = set(addresses)
+        if peer == self._me:
+            self._own |= named
+            return
+        for target in list(self._targets.values()):
+            if peer in target.owners and target.address not in named:
+                target.owners.discard(peer)
+                self._drop_unused(target)
+        for address in sorted(named):
+            target = self._target(address, now)
+            if peer not in target.owners:
+                target.owners.add(peer)
+                if target.leads_to != peer:
+                    target.leads_to = None  # it may have moved: what answered there is hearsay
+        if not named:
+            self._peer_started_at.pop(peer, None)
+
+    # --- what became of it -------------------------------------------------------------
+
+    def opened(self, address: str, peer: PeerId) -> None:
+        """Note that a dial of `address` reached `peer`; our own address is never tried again."""
+        target = self._targets.get(address)
+        if target is None:
+            return
+        if target.attempts:
+            target.attempts.pop(0)
+        target.reason = ""
+        target.refused = False
+        target.leads_to = peer
+        if peer == self._me:
+            self._own.add(address)
+        self._drop_unused(target)
+
+    def failed(self, address: str, reason: str, now: float, *, refused: bool) -> None:
+        """Note that a dial came to nothing; `refused` when somebody answered and said no."""
+        target = self._targets.get(address)
+        if target is None:
+            return
+        self._failures_total += 1
+        if target.attempts:
+            target.attempts.pop(0)
+        target.reason = reason
+        target.refused = refused
+        if not target.attempts:
+            target.due_at = now + self._interval_s(target)
+        self._drop_unused(target)
+
+    def lost(self, peer: PeerId, now: float, *, lived_s: float) -> None:
+        """Schedule the addresses of a peer whose last link ended after `lived_s`.
+
+        A link that lived shorter than the longest backoff forgives no failures: a peer
+        that accepts and drops us at once is not dialled in a tight loop.
+        """
+        for target in self._targets.values():
+            if leads(target, peer):
+                if lived_s >= self._limits.dial_backoff_max_s:
+                    target.failures = 0
+                target.due_at = now + self._interval_s(target)
+
+    def reset(self, now: float) -> None:
+        """Forget all backoffs; everything that is wanted is dialled within the least backoff."""
+        for target in self._targets.values():
+            target.failures = 0
+            soon = now + self._dice.uniform(0.0, self._limits.dial_backoff_min_s)
+            target.due_at = min(target.due_at, soon)
+
+    def look(self, around: Surroundings, now: float) -> None:
+        """Take in who is linked, wanted and reachable; a need that grew shortens its wait."""
+        self._around = around
+        for target in self._targets.values():
+            cap_s = self._cap_s(target)
+            if target.due_at > now + cap_s:
+                target.due_at = now + self._dice.uniform(0.5, 1.0) * cap_s
+
+    # --- time --------------------------------------------------------------------------
+
+    def poll(self, now: float) -> list[str]:
+        """Return the addresses to dial now, and count them as being dialled."""
+        self._expire(now)
+        free = ATTEMPTS_MAX - sum(len(target.attempts) for target in self._targets.values())
+        due = [t for t in self._targets.values() if now >= t.due_at and self._may_start(t)]
+        due.sort(key=lambda target: (len(target.attempts), target.due_at, target.address))
+        started: list[str] = []
+        for target in due:
+            if len(started) >= free:
+                break
+            peer = likely_peer(target)
+            last = None if peer is None else self._peer_started_at.get(peer)
+            if last is not None and now < last + SAME_PEER_PAUSE_S:
+                target.due_at = last + SAME_PEER_PAUSE_S
+                continue
+            if peer is not None:
+                self._peer_started_at[peer] = now
+            target.attempts.append(now)
+            target.started_at = now
+            target.failures = min(target.failures + 1, DOUBLINGS_MAX)
+            target.due_at = now + max(BESIDE_HANGING_S_MIN, self._interval_s(target))
+            started.append(target.address)
+        self._dials_total += len(started)
+        return started
+
+    def next_deadline(self) -> float | None:
+        """Return when `poll` may have something to do, or None."""
+        in_flight = sum(len(target.attempts) for target in self._targets.values())
+        times = [t.attempts[0] + self._answer_s() for t in self._targets.values() if t.attempts]
+        if in_flight < ATTEMPTS_MAX:
+            times.extend(t.due_at for t in self._targets.values() if self._may_start(t))
+        return min(times, default=None)
+
+    # --- queries -----------------------------------------------------------------------
+
+    def configured(self) -> tuple[str, ...]:
+        """Return the configured addresses, sorted: what a node keeps over restarts."""
+        return tuple(sorted(t.address for t in self._targets.values() if t.configured))
+
+    def wanted(self) -> Iterator[Target]:
+        """Yield the targets that are dialled or wait to be dialled again."""
+        return (target for target in self._targets.values() if self._is_wanted(target))
+
+    def known(self) -> frozenset[str]:
+        """Return the addresses that are configured or named by the directory."""
+        return frozenset(self._targets)
+
+    def leads_to(self, address: str) -> frozenset[PeerId]:
+        """Return the peers that an address led to, or that claim it."""
+        target = self._targets.get(address)
+        if target is None:
+            return frozenset()
+        return frozenset(target.owners | ({target.leads_to} if target.leads_to else set()))
+
+    def addresses_of(self, peer: PeerId) -> frozenset[str]:
+        """Return the addresses that lead to a peer."""
+        return frozenset(t.address for t in self._targets.values() if leads(t, peer))
+
+    def check(self) -> None:
+        """Raise InternalError when a bound or a table is broken."""
+        in_flight = 0
+        for address, target in self._targets.items():
+            in_flight += len(target.attempts)
+            if address != target.address or len(target.attempts) > ATTEMPTS_PER_ADDRESS_MAX:
+                raise InternalError(f"target {address} has {len(target.attempts)} attempts")
+            if target.attempts != sorted(target.attempts):
+                raise InternalError(f"attempts of {address} are out of order")
+        if in_flight > ATTEMPTS_MAX:
+            raise InternalError(f"{in_flight} dials are in flight: {ATTEMPTS_MAX} is the limit")
+
+    def statistics(self) -> DialerStatistics:
+        """Return the current counts."""
+        return DialerStatistics(
+            targets=len(self._targets),
+            in_flight=sum(len(target.attempts) for target in self._targets.values()),
+            dials_total=self._dials_total,
+            failures_total=self._failures_total,
+        )
+
+    # --- policy ------------------------------------------------------------------------
+
+    def _target(self, address: str, now: float) -> Target:
+        return self._targets.setdefault(address, Target(address, due_at=now))
+
+    def _drop_unused(self, target: Target) -> None:
+        if not (target.configured or target.owners or target.attempts):
+            self._targets.pop(target.address, None)
+            self._forgotten.discard(target.address)
+
+    def _is_wanted(self, target: Target) -> bool:
+        linked = self._around.linked
+        if target.address in self._own or target.address in self._forgotten:
+            return False
+        if target.leads_to in linked:
+            return False
+        if target.configured:
+            # Tried in vain, and everybody who claims it is linked anyway: let it rest.
+            claimed = target.leads_to is None and bool(target.owners) and target.owners <= linked
+            return not (claimed and target.failures)
+        if self._discovery is Discovery.OFF:
+            return False
+        return bool((target.owners & self._around.wanted) - linked)
+
+    def _may_start(self, target: Target) -> bool:
+        return len(target.attempts) < ATTEMPTS_PER_ADDRESS_MAX and self._is_wanted(target)
+
+    def _cap_s(self, target: Target) -> float:
+        short_s = self._limits.dial_backoff_max_s
+        if target.refused:
+            return short_s * UNANSWERED_CAP_FACTOR
+        missing = (target.owners & self._around.wanted) - self._around.reachable
+        if target.leads_to or missing or not self._around.linked:
+            return short_s
+        return short_s * UNANSWERED_CAP_FACTOR
+
+    def _interval_s(self, target: Target) -> float:
+        """Return the jittered wait after `failures` attempts: half to all of the backoff."""
+        backoff_s = self._limits.dial_backoff_min_s * 2.0 ** max(0, target.failures - 1)
+        return self._dice.uniform(0.5, 1.0) * min(backoff_s, self._cap_s(target))
+
+    def _answer_s(self) -> float:
+        """Return after how long an unanswered dial is given up for lost, in seconds."""
+        return self._limits.dial_timeout_s + self._limits.handshake_timeout_s
+
+    def _expire(self, now: float) -> None:
+        for target in list(self._targets.values()):
+            while target.attempts and now >= target.attempts[0] + self._answer_s():
+                target.attempts.pop(0)
+                target.reason = target.reason or "no answer"
+            self._drop_unused(target)
+
+
+def leads(target: Target, peer: PeerId) -> bool:
+    """Return True when the target led to the peer, or the directory says that it does."""
+    return target.leads_to == peer or peer in target.owners
+
+
+def likely_peer(target: Target) -> PeerId | None:
+    """Return the one peer that a target most likely leads to, or None."""
+    if target.leads_to is not None:
+        return target.leads_to
+    return next(iter(target.owners)) if len(target.owners) == 1 else None

@@ -1,0 +1,342 @@
+"""The live links: one per peer after settling, probed, and closed when they fall silent.
+
+Two nodes that dial each other at once hold two links for a moment. Both ends must keep
+the same one, without a message about it, and must never close the only one that works:
+
+* A link of a newer epoch of the peer beats one of an older: the older process is gone.
+* Else a link that the lower peer id dialled beats one that the higher dialled. Both ends
+  know who dialled, so they agree.
+* Among links of one dialler the newest wins, and only the dialler says which that is: the
+  order in which the two ends see links open may differ, and two judges would close both.
+* A loser is closed only once the winner brought traffic after both were open. So a
+  half-open link never pushes out a working one, and a surplus link is never the last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import Enum
+
+from attrs import define, frozen
+
+from meshcrdt.base.dice import Dice
+from meshcrdt.base.ids import BOTTOM_EPOCH, Epoch, PeerId
+from meshcrdt.base.limits import Limits
+from meshcrdt.base.tree import Tree, take_int, take_tuple
+from meshcrdt.errors import InternalError, MalformedTree, UsageError
+from meshcrdt.topology.outputs import CloseLink, ToLink, TopologyOutput
+
+PING = 0
+PONG = 1
+LINKS_PER_PEER_MAX = 4
+PINGS_REMEMBERED_MAX = 8
+RTT_WEIGHT = 0.25
+"""Share of the newest sample in the smoothed round trip."""
+RTT_REFRESH_PINGS = 4
+"""A round trip is measured at least once in so many ping intervals."""
+
+
+class Direction(Enum):
+    """Who opened a link; the values are those of the node's door."""
+
+    DIALLED = "dialled"
+    ACCEPTED = "accepted"
+
+
+@define(kw_only=True)
+class LinkEntry:
+    """One live link. Times in seconds of the machine's clock; steps count its events."""
+
+    link: int
+    peer: PeerId
+    epoch: Epoch
+    direction: Direction
+    address: str
+    transport: str
+    encrypted: bool
+    opened_at: float
+    opened_step: int
+    heard_at: float
+    heard_step: int = 0
+    pinged_at: float
+    ping_number: int = 0
+    pings: dict[int, float]
+    rtt_s: float | None = None
+    rtt_at: float
+
+
+@frozen
+class LinkStatistics:
+    """Counts over the life of one `Links`."""
+
+    open: int
+    opened_total: int
+    surplus_closed_total: int
+    silent_closed_total: int
+    misbehaved_total: int
+
+
+class Links:
+    """All links of one node.
+
+    Args:
+        me: This node's id; decides which of two crossing links wins.
+        limits: `ping_interval_s`, `link_silence_s` and `links_max` are used.
+        dice: Jitter of pings, so that many links do not beat in step.
+    """
+
+    def __init__(self, *, me: PeerId, limits: Limits, dice: Dice) -> None:
+        self._me = me
+        self._limits = limits
+        self._dice = dice
+        self._entries: dict[int, LinkEntry] = {}
+        self._by_peer: dict[PeerId, list[LinkEntry]] = {}
+        self._chosen: dict[PeerId, int] = {}
+        self._step = 0
+        self._opened_total = 0
+        self._surplus_closed_total = 0
+        self._silent_closed_total = 0
+        self._misbehaved_total = 0
+
+    # --- events ------------------------------------------------------------------------
+
+    def opened(
+        self,
+        link: int,
+        peer: PeerId,
+        *,
+        direction: Direction,
+        address: str,
+        transport: str,
+        encrypted: bool,
+        epoch: Epoch = BOTTOM_EPOCH,
+        now: float,
+    ) -> list[TopologyOutput]:
+        """Take a new link in; pings every link of the peer, which proves who is alive.
+
+        Raises UsageError when the link number is in use.
+        """
+        if link in self._entries:
+            raise UsageError(f"link {link} is already open")
+        if len(self._entries) >= self._limits.links_max:
+            return [CloseLink(link, f"links_max is {self._limits.links_max}")]
+        self._step += 1
+        self._opened_total += 1
+        entry = LinkEntry(
+            link=link,
+            peer=peer,
+            epoch=epoch,
+            direction=direction,
+            address=address,
+            transport=transport,
+            encrypted=encrypted,
+            opened_at=now,
+            opened_step=self._step,
+            heard_at=now,
+            pinged_at=now,
+            pings={},
+            rtt_at=now,
+        )
+        self._entries[link] = entry
+        siblings = self._by_peer.setdefault(peer, [])
+        siblings.append(entry)
+        outputs: list[TopologyOutput] = []
+        if len(siblings) > LINKS_PER_PEER_MAX:
+            reason = f"more than {LINKS_PER_PEER_MAX} links from one peer"
+            outputs.extend(self._close_surplus(siblings[0], reason))
+        outputs.extend(self._ping(sibling, now) for sibling in siblings)
+        self._choose(peer)
+        return outputs
+
+    def closed(self, link: int) -> LinkEntry | None:
+        """Forget a link that ended; None when it was not (or no longer) known."""
+        entry = self._entries.get(link)
+        if entry is not None:
+            self._remove(entry)
+        return entry
+
+    def heard(self, link: int, now: float) -> list[TopologyOutput]:
+        """Note that something came in on a link; this may settle surplus links."""
+        entry = self._entries.get(link)
+        if entry is None:
+            return []
+        self._step += 1
+        entry.heard_at = max(entry.heard_at, now)
+        entry.heard_step = self._step
+        if len(self._by_peer[entry.peer]) == 1:
+            return []
+        outputs: list[TopologyOutput] = []
+        for loser in list(self._by_peer[entry.peer]):
+            if self._proves_surplus(entry, loser):
+                outputs.extend(self._close_surplus(loser, f"settled on link {entry.link}"))
+        self._choose(entry.peer)
+        return outputs
+
+    def received(
+        self, link: int, message: tuple[Tree, ...], now: float
+    ) -> tuple[LinkEntry | None, list[TopologyOutput]]:
+        """Handle a ping or pong. A malformed one closes the link, which is then returned."""
+        entry = self._entries.get(link)
+        if entry is None:
+            return None, []
+        try:
+            code, number = take_tuple(message, "ping", size=2)
+            take_int(code, "ping.code", low=PING, high=PONG)
+            take_int(number, "ping.number")
+        except MalformedTree as error:
+            self._misbehaved_total += 1
+            self._remove(entry)
+            return entry, [CloseLink(link, str(error))]
+        outputs = self.heard(link, now)
+        if link not in self._entries:
+            return None, outputs
+        if code == PING:
+            outputs.append(ToLink(link, (PONG, number)))
+            return None, outputs
+        sent_at = entry.pings.pop(number, None) if isinstance(number, int) else None
+        if sent_at is not None:
+            sample = max(0.0, now - sent_at)
+            old = sample if entry.rtt_s is None else entry.rtt_s
+            entry.rtt_s = old + RTT_WEIGHT * (sample - old)
+            entry.rtt_at = now
+        return None, outputs
+
+    def handle_timeout(self, now: float) -> tuple[list[LinkEntry], list[TopologyOutput]]:
+        """Ping what is due, close what is silent; returns the links lost and the outputs."""
+        lost: list[LinkEntry] = []
+        outputs: list[TopologyOutput] = []
+        for entry in list(self._entries.values()):
+            if now >= entry.heard_at + self._limits.link_silence_s:
+                self._silent_closed_total += 1
+                self._remove(entry)
+                lost.append(entry)
+                reason = f"silent for {self._limits.link_silence_s:g} s"
+                outputs.append(CloseLink(entry.link, reason))
+            elif now >= self._ping_at(entry):
+                outputs.append(self._ping(entry, now))
+        return lost, outputs
+
+    def next_deadline(self) -> float | None:
+        """Return when the next ping or silence is due, or None without links."""
+        return min((self._due_at(entry) for entry in self._entries.values()), default=None)
+
+    def forgive(self, stall_s: float) -> None:
+        """Do not count `stall_s` as silence: this process itself did not run then.
+
+        Lifeguard's (DSN-W 2018) local health in one line: a starved node must not accuse.
+        """
+        for entry in self._entries.values():
+            entry.heard_at += stall_s
+
+    # --- queries -----------------------------------------------------------------------
+
+    def peers(self) -> frozenset[PeerId]:
+        """Return the peers that have a link."""
+        return frozenset(self._by_peer)
+
+    def link_to(self, peer: PeerId) -> int | None:
+        """Return the link that speaks for a peer, or None."""
+        return self._chosen.get(peer)
+
+    def entry(self, link: int) -> LinkEntry | None:
+        """Return one live link."""
+        return self._entries.get(link)
+
+    def entries(self) -> Iterator[LinkEntry]:
+        """Yield all live links in the order in which they opened."""
+        return iter(self._entries.values())
+
+    def check(self) -> None:
+        """Raise InternalError when the tables disagree."""
+        listed = {entry.link for entries in self._by_peer.values() for entry in entries}
+        if listed != set(self._entries):
+            raise InternalError(
+                f"links {sorted(listed ^ set(self._entries))} are in one table only"
+            )
+        if set(self._chosen) != set(self._by_peer):
+            raise InternalError("a linked peer has no chosen link, or an unlinked one has")
+        for peer, link in self._chosen.items():
+            if link not in {entry.link for entry in self._by_peer[peer]}:
+                raise InternalError(f"the chosen link {link} of {peer} is not open")
+        for peer, entries in self._by_peer.items():
+            if not 1 <= len(entries) <= LINKS_PER_PEER_MAX:
+                raise InternalError(f"{peer} has {len(entries)} links")
+
+    def statistics(self) -> LinkStatistics:
+        """Return the current counts."""
+        return LinkStatistics(
+            open=len(self._entries),
+            opened_total=self._opened_total,
+            surplus_closed_total=self._surplus_closed_total,
+            silent_closed_total=self._silent_closed_total,
+            misbehaved_total=self._misbehaved_total,
+        )
+
+    # --- settling ----------------------------------------------------------------------
+
+    def _rank(self, entry: LinkEntry) -> tuple[Epoch, bool]:
+        """Return what both ends of a link agree on; the greater wins."""
+        dialled_here = entry.direction is Direction.DIALLED
+        return entry.epoch, dialled_here == (self._me < entry.peer)
+
+    def _beats(self, winner: LinkEntry, loser: LinkEntry) -> bool:
+        """Return True when this end may close `loser` in favour of `winner`."""
+        if self._rank(winner) != self._rank(loser):
+            return self._rank(winner) > self._rank(loser)
+        dialled_here = winner.direction is Direction.DIALLED
+        return dialled_here and winner.opened_step > loser.opened_step
+
+    def _proves_surplus(self, winner: LinkEntry, loser: LinkEntry) -> bool:
+        proven = winner.heard_step > max(winner.opened_step, loser.opened_step)
+        return winner is not loser and proven and self._beats(winner, loser)
+
+    def _choose(self, peer: PeerId) -> None:
+        """Pick the link that speaks for a peer: the best that was heard since the last opening."""
+        old = self._chosen.get(peer)
+        entries = self._by_peer.get(peer)
+        if not entries:
+            self._chosen.pop(peer, None)
+            return
+        newest = max(entry.opened_step for entry in entries)
+        proven = [entry for entry in entries if entry.heard_step > newest]
+        if not proven and old is not None and any(entry.link == old for entry in entries):
+            return
+        best = max(proven or entries, key=lambda entry: (self._rank(entry), entry.opened_step))
+        self._chosen[peer] = best.link
+
+    def _close_surplus(self, entry: LinkEntry, reason: str) -> list[TopologyOutput]:
+        self._surplus_closed_total += 1
+        self._remove(entry)
+        return [CloseLink(entry.link, reason)]
+
+    def _remove(self, entry: LinkEntry) -> None:
+        del self._entries[entry.link]
+        siblings = self._by_peer[entry.peer]
+        siblings.remove(entry)
+        if not siblings:
+            del self._by_peer[entry.peer]
+        self._choose(entry.peer)
+
+    # --- probing -----------------------------------------------------------------------
+
+    def _ping(self, entry: LinkEntry, now: float) -> ToLink:
+        entry.ping_number += 1
+        entry.pings[entry.ping_number] = now
+        while len(entry.pings) > PINGS_REMEMBERED_MAX:
+            del entry.pings[min(entry.pings)]
+        # The jitter looks backwards, so that an interval is never longer than published.
+        entry.pinged_at = now - self._dice.uniform(0.0, 0.1) * self._limits.ping_interval_s
+        return ToLink(entry.link, (PING, entry.ping_number))
+
+    def _ping_at(self, entry: LinkEntry) -> float:
+        """Return when a link is pinged: when it is quiet, or its round trip is an old one.
+
+        The other end's pings count as traffic, so that an idle pair does not probe twice.
+        """
+        interval_s = self._limits.ping_interval_s
+        quiet_at = max(entry.heard_at, entry.pinged_at) + interval_s
+        stale_at = max(entry.rtt_at, entry.pinged_at) + RTT_REFRESH_PINGS * interval_s
+        return min(quiet_at, stale_at)
+
+    def _due_at(self, entry: LinkEntry) -> float:
+        return min(self._ping_at(entry), entry.heard_at + self._limits.link_silence_s)

@@ -1,0 +1,381 @@
+"""The topology of one node: directory, links, dialling, liveness and routes as one machine.
+
+Events go in as method calls with the time, outputs come back in the order in which they
+are to be done. The parts know nothing of each other; what one must know of another is
+passed on here, in `_conclude`, after every event that could matter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from types import MappingProxyType
+
+from meshcrdt.base.dice import Dice
+from meshcrdt.base.ids import BOTTOM_EPOCH, Epoch, PeerId
+from meshcrdt.base.limits import DEFAULT_LIMITS, Limits
+from meshcrdt.base.tree import Tree
+from meshcrdt.errors import InternalError, UsageError
+from meshcrdt.topology.adjacency import AdjacencyGraph
+from meshcrdt.topology.dialer import Dialer, Discovery, Surroundings
+from meshcrdt.topology.directory import MemberRecord, Standing, resolve_peer
+from meshcrdt.topology.links import Direction, LinkEntry, Links
+from meshcrdt.topology.liveness import Liveness, Majority
+from meshcrdt.topology.outputs import (
+    CloseLink,
+    Dial,
+    NeighboursChanged,
+    PeerState,
+    TopologyOutput,
+)
+from meshcrdt.topology.report import (
+    ConnectionInfo,
+    ConnectionState,
+    TopologyStatistics,
+    connections,
+)
+from meshcrdt.topology.routes import first_hops
+from meshcrdt.topology.views import ActiveView, FullView
+
+__all__ = ["ConnectionInfo", "ConnectionState", "Direction", "PeerState", "Topology"]
+
+STALL_PING_INTERVALS = 2
+"""A machine with links that was not called for so many ping intervals was itself stalled."""
+
+
+class Topology:
+    """Who exists, who is linked, who is alive, and which way leads where.
+
+    Args:
+        me: This node.
+        epoch: Its epoch.
+        limits: Published bounds.
+        dice: Jitter of pings and dials.
+        discovery: Whether addresses from the directory are dialled.
+        own_addresses: This node's own URLs, which it never dials.
+        view: Which members should be linked.
+        baseline: What `baseline()` said before a restart, for `minority`.
+    """
+
+    def __init__(
+        self,
+        *,
+        me: PeerId,
+        epoch: Epoch,
+        limits: Limits = DEFAULT_LIMITS,
+        dice: Dice,
+        discovery: Discovery = Discovery.ON,
+        own_addresses: Iterable[str] = (),
+        view: ActiveView | None = None,
+        baseline: Collection[PeerId] | None = None,
+    ) -> None:
+        self._me = me
+        self._epoch = epoch
+        self._limits = limits
+        self._view = view or FullView()
+        self._members: dict[PeerId, MemberRecord] = {}
+        self._links = Links(me=me, limits=limits, dice=dice.fork("links"))
+        self._dialer = Dialer(
+            me=me,
+            limits=limits,
+            dice=dice.fork("dialer"),
+            discovery=discovery,
+            own_addresses=own_addresses,
+        )
+        self._graph = AdjacencyGraph(me=me, members_max=limits.members_max)
+        self._liveness = Liveness(me=me, limits=limits)
+        self._majority = Majority(me=me, baseline=baseline)
+        self._neighbours: frozenset[PeerId] = frozenset()
+        self._hops: dict[PeerId, PeerId] = {}
+        self._called_at: float | None = None
+
+    # --- commands ----------------------------------------------------------------------
+
+    def add_targets(self, addresses: Iterable[str], now: float) -> list[TopologyOutput]:
+        """Take addresses as configured: dialled at once and kept up, whatever discovery says."""
+        self._arrive(now)
+        self._dialer.add(addresses, now)
+        return self._conclude(now)
+
+    def forget(self, addresses: Iterable[str], now: float) -> list[TopologyOutput]:
+        """Stop dialling addresses, also where the directory names them. Live links stay.
+
+        For a peer: `forget(topology.addresses_of(peer), now)`. `add_targets` takes it back.
+        """
+        self._arrive(now)
+        self._dialer.forget(addresses)
+        return self._conclude(now)
+
+    def nudge(self, now: float) -> list[TopologyOutput]:
+        """Forget all backoffs: the network of this host changed."""
+        self._arrive(now)
+        self._dialer.reset(now)
+        return self._conclude(now)
+
+    # --- links -------------------------------------------------------------------------
+
+    def link_opened(
+        self,
+        link: int,
+        peer: PeerId,
+        *,
+        direction: Direction,
+        address: str,
+        transport: str,
+        encrypted: bool,
+        now: float,
+        epoch: Epoch = BOTTOM_EPOCH,
+    ) -> list[TopologyOutput]:
+        """Take in a link whose handshake proved `peer`, running in `epoch`.
+
+        `address` is the URL that was dialled, or where an accepted link came from. Raises
+        UsageError when the link number is in use.
+        """
+        self._arrive(now)
+        # The node's door has its own enum with these values; identity must not decide here.
+        direction = Direction(direction.value)
+        if self._links.entry(link) is not None:
+            raise UsageError(f"link {link} is already open")
+        if direction is Direction.DIALLED:
+            self._dialer.opened(address, peer)
+        if peer == self._me:
+            outputs = self._conclude(now)
+            return [CloseLink(link, "this address leads back to this node itself"), *outputs]
+        self._liveness.seen(peer, epoch)
+        outputs = self._links.opened(
+            link,
+            peer,
+            direction=direction,
+            address=address,
+            transport=transport,
+            encrypted=encrypted,
+            epoch=epoch,
+            now=now,
+        )
+        return outputs + self._conclude(now)
+
+    def link_closed(self, link: int, reason: str, now: float) -> list[TopologyOutput]:
+        """Take in the end of a link; one that was closed here already changes nothing."""
+        self._arrive(now)
+        entry = self._links.closed(link)
+        if entry is None:
+            return []
+        self._lost(entry, reason, now)
+        return self._conclude(now)
+
+    def dial_failed(
+        self, address: str, reason: str, now: float, refused: bool = False
+    ) -> list[TopologyOutput]:
+        """Take in that a dial came to nothing; `refused` when somebody there said no."""
+        self._arrive(now)
+        self._dialer.failed(address, reason, now, refused=refused)
+        return self._conclude(now)
+
+    def received(self, link: int, message: tuple[Tree, ...], now: float) -> list[TopologyOutput]:
+        """Handle a ping or pong. A malformed one closes the link."""
+        self._arrive(now)
+        lost, outputs = self._links.received(link, message, now)
+        if lost is not None:
+            self._lost(lost, "it broke the protocol", now)
+            outputs.extend(self._conclude(now))
+        return outputs
+
+    def saw_traffic(self, link: int, now: float) -> list[TopologyOutput]:
+        """Note that a frame came in on a link, whatever it holds."""
+        self._arrive(now)
+        return self._links.heard(link, now)
+
+    # --- replicated state --------------------------------------------------------------
+
+    def member_changed(
+        self, peer: PeerId, record: MemberRecord | None, now: float
+    ) -> list[TopologyOutput]:
+        """Take in a member's own record from the directory; None when it is gone.
+
+        A record under another peer's key, and members beyond `members_max`, do not count.
+        """
+        self._arrive(now)
+        full = peer not in self._members and len(self._members) >= self._limits.members_max
+        if record is not None and (record.peer != peer or full):
+            return []
+        if record is None:
+            self._members.pop(peer, None)
+            self._majority.evicted(peer)
+        else:
+            self._members[peer] = record
+        if record is None or (record.standing is Standing.LEFT and peer != self._me):
+            self._dialer.directory_changed(peer, (), now)
+        else:
+            self._dialer.directory_changed(peer, record.addresses, now)
+        if record is not None and peer != self._me:
+            if record.standing is Standing.LEFT:
+                self._liveness.left(peer, record.epoch)
+            else:
+                self._liveness.seen(peer, record.epoch)
+        return self._conclude(now)
+
+    def edges_changed(
+        self, peer: PeerId, neighbours: frozenset[PeerId], now: float
+    ) -> list[TopologyOutput]:
+        """Take in what a peer advertises as its neighbours; nothing when it withdrew."""
+        self._arrive(now)
+        self._graph.advertise(peer, neighbours)
+        return self._conclude(now)
+
+    # --- time --------------------------------------------------------------------------
+
+    def handle_timeout(self, now: float) -> list[TopologyOutput]:
+        """Ping, close silent links, declare the dead, dial what is due."""
+        self._arrive(now)
+        lost, outputs = self._links.handle_timeout(now)
+        for entry in lost:
+            self._lost(entry, f"silent for {self._limits.link_silence_s:g} s", now)
+        return outputs + self._conclude(now)
+
+    def next_deadline(self) -> float | None:
+        """Return when `handle_timeout` should be called at the latest, or None."""
+        deadlines = (
+            self._links.next_deadline(),
+            self._liveness.next_deadline(),
+            None if self._has_left() else self._dialer.next_deadline(),
+        )
+        return min((at for at in deadlines if at is not None), default=None)
+
+    # --- queries -----------------------------------------------------------------------
+
+    def members(self) -> Mapping[PeerId, MemberRecord]:
+        """Return the directory, this node and those that left included; a read-only view."""
+        return MappingProxyType(self._members)
+
+    def state(self, peer: PeerId) -> PeerState:
+        """Return the state of a peer; nobody has heard of an unknown one, so it is dead."""
+        if peer == self._me:
+            return PeerState.LEFT if self._has_left() else PeerState.ALIVE
+        return self._liveness.state(peer) or PeerState.DEAD
+
+    def reason(self, peer: PeerId) -> str:
+        """Return one line that says why a peer is in its state."""
+        return self._liveness.reason(peer)
+
+    def next_hop(self, dest: PeerId) -> PeerId | None:
+        """Return the linked peer on a shortest way to `dest`: itself when it is linked."""
+        return self._hops.get(dest)
+
+    def neighbours(self) -> frozenset[PeerId]:
+        """Return the peers with a live link."""
+        return self._neighbours
+
+    def link_to(self, peer: PeerId) -> int | None:
+        """Return the link that speaks for a peer, or None."""
+        return self._links.link_to(peer)
+
+    def adjacent(self, one: PeerId, other: PeerId) -> bool:
+        """Return True when both advertise a link with each other."""
+        return self._graph.adjacent(one, other)
+
+    def connections(self) -> tuple[ConnectionInfo, ...]:
+        """Return the live links, then the addresses that are dialled, each sorted by address."""
+        return connections(self._links.entries(), () if self._has_left() else self._dialer.wanted())
+
+    def targets(self) -> frozenset[str]:
+        """Return all addresses known to dial: configured, or named by the directory."""
+        return self._dialer.known()
+
+    def configured(self) -> tuple[str, ...]:
+        """Return the configured addresses, sorted."""
+        return self._dialer.configured()
+
+    def addresses_of(self, peer: PeerId) -> frozenset[str]:
+        """Return the addresses known to lead to a peer."""
+        return self._dialer.addresses_of(peer)
+
+    def minority(self) -> bool:
+        """Return True while half or fewer of the last majority are alive. Gates nothing."""
+        return self._majority.minority
+
+    def baseline(self) -> frozenset[PeerId]:
+        """Return the members that `minority` counts against; worth keeping over a restart."""
+        return self._majority.baseline()
+
+    def resolve(self, text: str) -> tuple[PeerId, ...]:
+        """Return who is meant by an id, a prefix of 6 or more digits, a name or an address.
+
+        One peer, or for an address all that are behind it. Raises UsageError naming the text.
+        """
+        return resolve_peer(
+            text,
+            members=self._members,
+            others=self._liveness.known(),
+            leads_to=self._dialer.leads_to,
+        )
+
+    def check(self) -> None:
+        """Raise InternalError when an invariant of any part, or between parts, is broken."""
+        for part in (self._links, self._dialer, self._graph, self._liveness):
+            part.check()
+        if self._neighbours != self._links.peers():
+            raise InternalError("the neighbours are not the peers that have a link")
+        if any(hop not in self._neighbours for hop in self._hops.values()):
+            raise InternalError("a route begins at a peer that is not linked")
+        if self._me in self._neighbours or self._me in self._hops:
+            raise InternalError("this node is its own neighbour")
+
+    def statistics(self) -> TopologyStatistics:
+        """Return the current counts of all parts."""
+        return TopologyStatistics(
+            epoch=self._epoch,
+            members=len(self._members),
+            links=self._links.statistics(),
+            dialer=self._dialer.statistics(),
+            adjacency=self._graph.statistics(),
+            liveness=self._liveness.statistics(),
+        )
+
+    # --- inside ------------------------------------------------------------------------
+
+    def _has_left(self) -> bool:
+        own = self._members.get(self._me)
+        return own is not None and own.standing is Standing.LEFT and own.epoch >= self._epoch
+
+    def _arrive(self, now: float) -> None:
+        """Notice a stall of this very process, and do not blame others for it."""
+        last, self._called_at = self._called_at, now
+        if last is None or not self._neighbours:
+            return
+        stall_s = now - last - self._limits.ping_interval_s
+        if stall_s > (STALL_PING_INTERVALS - 1) * self._limits.ping_interval_s:
+            self._links.forgive(stall_s)
+            self._liveness.forgive(stall_s)
+
+    def _lost(self, entry: LinkEntry, reason: str, now: float) -> None:
+        if self._links.link_to(entry.peer) is None:
+            self._liveness.link_lost(entry.peer, f"its last link ended: {reason}")
+            self._dialer.lost(entry.peer, now, lived_s=now - entry.opened_at)
+
+    def _conclude(self, now: float) -> list[TopologyOutput]:
+        """Bring every part up to date with the others, and dial."""
+        outputs: list[TopologyOutput] = []
+        linked = self._links.peers()
+        if linked != self._neighbours:
+            first = not self._neighbours
+            self._neighbours = linked
+            self._graph.set_own(linked)
+            outputs.append(NeighboursChanged(linked))
+            self._majority.contact()
+            if first:
+                self._dialer.reset(now)
+        self._hops = first_hops(self._me, self._graph.neighbours)
+        outputs.extend(self._liveness.update(now, members=self._members.keys(), hops=self._hops))
+        left = self._liveness.in_state(PeerState.LEFT)
+        self._majority.update(
+            members=self._members.keys(),
+            alive=self._liveness.in_state(PeerState.ALIVE),
+            suspect=self._liveness.in_state(PeerState.SUSPECT),
+            left=left,
+        )
+        if self._has_left():
+            return outputs
+        candidates = self._members.keys() - left - {self._me}
+        wanted = self._view.wanted(candidates, linked)
+        self._dialer.look(Surroundings(linked, wanted, frozenset(self._hops)), now)
+        outputs.extend(Dial(address) for address in self._dialer.poll(now))
+        return outputs
