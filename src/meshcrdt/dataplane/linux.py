@@ -1,0 +1,189 @@
+"""The Linux dataplane: what a daemon talks to. It makes the kernel what was last desired.
+
+Looking and changing happen in a thread, one at a time; watching does not. Stopping leaves
+traffic flowing; a later run adopts what it finds. Hand in nothing before the durable state
+is loaded: what is not desired is removed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+from typing import TypeVar
+
+import trio
+
+from meshcrdt.dataplane import paths
+from meshcrdt.dataplane.errors import DataplaneError
+from meshcrdt.dataplane.kernel import Kernel
+from meshcrdt.dataplane.model import DataplaneConfig, Desired, Remote, Report
+from meshcrdt.dataplane.observed import Observed
+from meshcrdt.dataplane.overlap import why_overlapping
+from meshcrdt.dataplane.plan import overlay_mtu, plan, plan_removal
+from meshcrdt.dataplane.watch import Watch
+
+T = TypeVar("T")
+
+_ROUNDS_MAX = 3
+"""Looking and applying again: a plan may meet what changed since it was made."""
+_SETTLE_S = 0.05
+"""Changes come in bursts: the look waits for the end of one, at most this long."""
+_LOOK_INTERVAL_S = 10.0
+"""A look without a reason, for what no event tells."""
+_REPORTS_MAX = 16
+
+
+class LinuxDataplane:
+    """Bridge, VXLAN, workload links and entries of one daemon on one host."""
+
+    def __init__(self, config: DataplaneConfig, kernel: Kernel) -> None:
+        self.config = config
+        self._kernel = kernel
+        self._limiter = trio.CapacityLimiter(1)
+        self._lock = trio.Lock()
+        self._desired: Desired | None = None
+        self._reports: trio.MemorySendChannel[Report] | None = None
+
+    async def check(self, universes: Iterable[str]) -> str | None:
+        """Return one line that says why this dataplane cannot carry `universes` here, or None."""
+        ranges = tuple(universes)
+        reason = await self._in_thread(self._kernel.why_unable)
+        if reason is not None:
+            return reason
+        routes = await self._in_thread(self._kernel.routes)
+        return why_overlapping(ranges, routes, own_devices=(self.config.bridge,))
+
+    def why_no_path(self, remotes: Iterable[Remote]) -> dict[str, str]:
+        """Return peer -> one line, for every remote that workload traffic cannot go to."""
+        return paths.why_no_path(self.config, remotes)
+
+    async def apply(self, desired: Desired) -> Report:
+        """Make it so and keep it so while `run` is entered; return what came of it.
+
+        Never raises for what the kernel refuses: the report's errors name it, and the rest
+        is applied. Cancelling it may leave a part applied; the next call completes it.
+        """
+        async with self._lock:
+            self._desired = desired
+            return await self._converge(desired)
+
+    async def observe(self) -> Observed:
+        """Return what exists now. Raises DataplaneError when the kernel cannot be asked."""
+        desired = self._desired or Desired()
+        return await self._in_thread(partial(self._kernel.observe, self.config, desired))
+
+    async def reset(self) -> None:
+        """Remove everything of ours, nftables table too. Raises DataplaneError naming the rest."""
+        async with self._lock:
+            self._desired = None
+            failures: list[str] = []
+            for _ in range(_ROUNDS_MAX):
+                seen = await self.observe()
+                operations = plan_removal(self.config, seen)
+                if not operations:
+                    return
+                failures = await self._in_thread(
+                    partial(self._kernel.apply, self.config, operations)
+                )
+            if plan_removal(self.config, await self.observe()):
+                raise DataplaneError("; ".join(failures) or "the kernel keeps making it anew")
+
+    @asynccontextmanager
+    async def run(self) -> AsyncIterator[trio.MemoryReceiveChannel[Report]]:
+        """Watch while entered, and restore what somebody removes.
+
+        Yields a channel with the report of a look whenever it differs from the last one:
+        a namespace gone, an error, a path. A reader that does not read misses reports and
+        stops nothing. Leaving stops watching and leaves traffic flowing. Raises
+        DataplaneError when nothing can be watched here.
+        """
+        send, receive = trio.open_memory_channel[Report](_REPORTS_MAX)
+        try:
+            watches = [await Watch.open_routes()]
+        except OSError as error:
+            raise DataplaneError(f"cannot watch the kernel: {error.strerror}") from error
+        # A kernel without nftables has no changes of it either.
+        with suppress(OSError):
+            watches.append(await Watch.open_rules())
+        try:
+            async with send, receive, trio.open_nursery() as nursery:
+                nursery.start_soon(self._watch, watches, send)
+                yield receive
+                nursery.cancel_scope.cancel()
+        finally:
+            for watch in watches:
+                watch.close()
+
+    async def _watch(self, watches: Iterable[Watch], send: trio.MemorySendChannel[Report]) -> None:
+        dirty_send, dirty = trio.open_memory_channel[None](1)
+
+        async def listen(changed: Callable[[], Awaitable[None]]) -> None:
+            while True:
+                await changed()
+                with suppress(trio.WouldBlock):
+                    dirty_send.send_nowait(None)
+
+        last: Report | None = None
+        async with trio.open_nursery() as nursery:
+            for watch in watches:
+                nursery.start_soon(listen, watch.changed)
+            while True:
+                with trio.move_on_after(_LOOK_INTERVAL_S):
+                    await dirty.receive()
+                    await trio.sleep(_SETTLE_S)
+                    with suppress(trio.WouldBlock):
+                        dirty.receive_nowait()
+                report = await self._restore()
+                if report is not None and report != last:
+                    last = report
+                    _offer(send, report)
+
+    async def _restore(self) -> Report | None:
+        """Look again; return a report when there is something to say."""
+        async with self._lock:
+            if self._desired is None:
+                return None
+            return await self._converge(self._desired)
+
+    async def _converge(self, desired: Desired) -> Report:
+        errors: list[str] = []
+        seen = Observed()
+        for _ in range(_ROUNDS_MAX):
+            try:
+                seen = await self._in_thread(partial(self._kernel.observe, self.config, desired))
+                operations = plan(self.config, desired, seen)
+            except DataplaneError as error:
+                errors = [str(error)]
+                break
+            if not operations:
+                errors = []
+                break
+            errors = await self._in_thread(partial(self._kernel.apply, self.config, operations))
+        unreachable = self.why_no_path(desired.remotes)
+        return Report(
+            paths={remote.peer: unreachable.get(remote.peer) for remote in desired.remotes},
+            gone=tuple(p.workload for p in desired.ports if p.namespace in seen.gone),
+            errors=tuple(dict.fromkeys(errors)),
+            mtu=overlay_mtu(self.config, seen),
+        )
+
+    async def _in_thread(self, function: Callable[[], T]) -> T:
+        # Not abandoned on cancellation: half a plan must not run on behind our back.
+        return await trio.to_thread.run_sync(function, limiter=self._limiter)
+
+
+def _offer(send: trio.MemorySendChannel[Report], report: Report) -> None:
+    """Send without waiting; a reader that does not read loses reports, never stops us."""
+    with suppress(trio.WouldBlock, trio.BrokenResourceError):
+        send.send_nowait(report)
+
+
+def open_linux(config: DataplaneConfig) -> LinuxDataplane:
+    """Return the dataplane of this host (entry point `linux`).
+
+    Raises MissingExtra when pyroute2 is not installed.
+    """
+    from meshcrdt.dataplane.linux_kernel import LinuxKernel
+
+    return LinuxDataplane(config, LinuxKernel(config))

@@ -1,0 +1,78 @@
+"""The nft program: read our table, replace it in one transaction, remove it.
+
+Only our own table is ever named. The text comes from `rules`; what nft prints for it is
+remembered, so that later looks tell an untouched table from a changed one.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+
+from meshcrdt.dataplane.errors import DataplaneError
+from meshcrdt.dataplane.observed import RulesSeen
+from meshcrdt.dataplane.rules import RESTORE_MARK, restore_text, table_script
+
+_TIMEOUT_S = 10.0
+_ABSENT = (
+    "nft is not installed (package nftables): without it nothing is masqueraded, and tunnel "
+    "packets from strangers on the underlay are not dropped"
+)
+
+
+class Rules:
+    """One nftables table of this network namespace."""
+
+    def __init__(self, table: str) -> None:
+        self._table = table
+        self._applied = ("", "")
+
+    def seen(self) -> RulesSeen | None:
+        """Return what is there, or None for no table (or no nft to ask)."""
+        listed = self._list()
+        if listed is None:
+            return None
+        text, known = self._applied
+        return RulesSeen(
+            text=text if listed == known else "", restore_forwarding=RESTORE_MARK in listed
+        )
+
+    def replace(self, text: str, *, restore_forwarding: bool) -> None:
+        """Replace the table. Raises DataplaneError with nft's first line."""
+        restore = restore_text(restore_forwarding=restore_forwarding)
+        _nft("-f", "-", script=table_script(self._table, text, restore=restore))
+        self._applied = (text, self._list() or "")
+
+    def remove(self) -> None:
+        """Remove the table. Raises DataplaneError with nft's first line."""
+        _nft("delete", "table", "inet", self._table)
+
+    def _list(self) -> str | None:
+        if shutil.which("nft") is None:
+            return None
+        try:
+            return _nft("list", "table", "inet", self._table)
+        except DataplaneError:
+            return None
+
+
+def _nft(*arguments: str, script: str | None = None) -> str:
+    """Run nft and return what it prints. Raises DataplaneError."""
+    program = shutil.which("nft")
+    if program is None:
+        raise DataplaneError(_ABSENT)
+    try:
+        done = subprocess.run(
+            [program, *arguments],
+            input=script or "",
+            capture_output=True,
+            text=True,
+            timeout=_TIMEOUT_S,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise DataplaneError(f"nft: {error}") from error
+    if done.returncode != 0:
+        lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        raise DataplaneError(f"nft: {lines[0]}")
+    return done.stdout

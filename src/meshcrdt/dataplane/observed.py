@@ -1,0 +1,92 @@
+"""What is: the part of the kernel's state that belongs to one dataplane, as values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from attrs import frozen
+
+
+@frozen(kw_only=True)
+class BridgeSeen:
+    """A device with our bridge's name; `kind` tells whether it is a bridge at all."""
+
+    kind: str
+    mac: str
+    mtu: int
+    is_up: bool
+    is_quiet: bool
+    """Spanning tree and multicast snooping are off."""
+    addresses: frozenset[str] = frozenset()
+
+
+@frozen(kw_only=True)
+class VxlanSeen:
+    """A device with our VXLAN device's name."""
+
+    kind: str
+    vni: int
+    local: str | None
+    port: int
+    is_learning: bool
+    mtu: int
+    is_up: bool
+    master: str | None
+    is_guarded: bool
+    """As a bridge port it floods nothing, learns nothing and answers ARP for known ones."""
+
+
+@frozen(kw_only=True)
+class InsideSeen:
+    """The workload's end of a link, found in the namespace where it should be."""
+
+    mac: str
+    mtu: int
+    is_up: bool
+    is_loopback_up: bool
+    addresses: frozenset[str] = frozenset()
+    gateways: frozenset[str] = frozenset()
+    """Default routes that we made."""
+    foreign_defaults: frozenset[int] = frozenset()
+    """IP versions for which the workload has a default route of its own."""
+
+
+@frozen(kw_only=True)
+class PortSeen:
+    """The host's end of a workload's link."""
+
+    master: str | None
+    mtu: int
+    is_up: bool
+    inside: InsideSeen | None = None
+    """None: its other end is not where the desired port says."""
+
+
+@frozen(kw_only=True)
+class RulesSeen:
+    """Our nftables table; `text` is what we rendered, or "" when it is not known to be that."""
+
+    text: str
+    restore_forwarding: bool
+    """The host did not forward IPv4 before we asked it to."""
+
+
+@frozen(kw_only=True)
+class Observed:
+    """Everything of ours that exists now."""
+
+    underlay_mtu: int | None = None
+    bridge: BridgeSeen | None = None
+    vxlan: VxlanSeen | None = None
+    ports: Mapping[str, PortSeen] = {}
+    forwarding: frozenset[tuple[str, str]] = frozenset()
+    """The VXLAN device's own table: (MAC, tunnel address)."""
+    bridge_forwarding: frozenset[str] = frozenset()
+    """MACs that the bridge sends to the VXLAN port."""
+    neighbours: frozenset[tuple[str, str]] = frozenset()
+    """Permanent neighbours on the bridge: (address, MAC)."""
+    gone: frozenset[str] = frozenset()
+    """Namespace paths of desired ports that do not exist."""
+    rules: RulesSeen | None = None
+    is_forwarding: bool = False
+    """The host forwards IPv4."""
