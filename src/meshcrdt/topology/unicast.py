@@ -225,7 +225,7 @@ class Unicast:
             return self._relay(from_peer, message, target, hops_left)
         if kind == DATA:
             return self._deliver(from_peer, origin, run, message_id, body)
-        self._answered(kind, origin, run, message_id, body)
+        self._answered(kind, run, message_id, body)
         if kind == ACK and run == self._epoch:
             return self._acknowledged(origin, message_id)
         return []
@@ -268,8 +268,7 @@ class Unicast:
     ) -> list[UnicastOutput]:
         """Answer the source of a data message; failing a route, where the message came from."""
         source = message[1]
-        assert isinstance(source, bytes)  # checked when it was received  # noqa: S101
-        hop = self._next_hop(PeerId(source)) or from_peer
+        hop = self._next_hop(take_peer(source, "unicast.source")) or from_peer
         ttl = min(self._limits.unicast_ttl_hops, HOPS_MAX)
         return [ToPeer(hop, (code, bytes(self._me), source, message[3], message[4], ttl, body))]
 
@@ -281,11 +280,11 @@ class Unicast:
         self._acked_total += 1
         return [Acked(message_id)]
 
-    def _answered(self, kind: int, origin: PeerId, run: Epoch, message_id: int, body: Tree) -> None:
+    def _answered(self, kind: int, run: Epoch, message_id: int, body: Tree) -> None:
         """Keep what a relay says about a message of ours, for the case that it fails."""
-        pending = self._pending.get(message_id)
-        if kind == ERROR and run == self._epoch and pending is not None:
-            pending.reason = f"{origin.short} says: {body}"
+        known = run == self._epoch and message_id in self._pending
+        if kind == ERROR and known and isinstance(body, str):
+            self._pending[message_id].reason = body
 
     # --- health ------------------------------------------------------------------------
 
