@@ -19,7 +19,6 @@ from meshcrdt.dataplane.observed import (
     InsideSeen,
     Observed,
     PortSeen,
-    RulesSeen,
     VxlanSeen,
 )
 from meshcrdt.dataplane.overlap import HostRoute
@@ -51,8 +50,9 @@ class FakeKernel:
     forwarding: set[tuple[str, str]] = field(factory=set)
     bridge_forwarding: set[str] = field(factory=set)
     neighbours: set[tuple[str, str]] = field(factory=set)
-    rules: RulesSeen | None = None
+    rules: str | None = None
     is_forwarding: bool = False
+    was_forwarding: bool = True
     log: list[op.Operation] = field(factory=list)
 
     def observe(self, config: DataplaneConfig, desired: Desired) -> Observed:
@@ -77,6 +77,7 @@ class FakeKernel:
             gone=frozenset(p.namespace for p in desired.ports) - self.namespaces,
             rules=self.rules,
             is_forwarding=self.is_forwarding,
+            was_forwarding=self.was_forwarding,
         )
 
     def apply(self, config: DataplaneConfig, operations: Sequence[op.Operation]) -> list[str]:
@@ -277,11 +278,14 @@ class FakeKernel:
                 self.is_forwarding = True
             case op.DenyForwarding():
                 self.is_forwarding = False
+                self.was_forwarding = True
             case op.SetRules(text=text, restore_forwarding=restore):
-                self.rules = RulesSeen(text=text, restore_forwarding=restore)
+                self.rules = text
+                self.was_forwarding = not restore
             case op.RemoveRules():
                 _present(self.rules, "rules")
                 self.rules = None
+                self.was_forwarding = True
             case _:
                 assert_never(operation)
 

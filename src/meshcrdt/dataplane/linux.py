@@ -29,6 +29,7 @@ _ROUNDS_MAX = 3
 """Looking and applying again: a plan may meet what changed since it was made."""
 _SETTLE_S = 0.05
 """Changes come in bursts: the look waits for the end of one, at most this long."""
+_REST_FACTOR = 4.0
 _LOOK_INTERVAL_S = 10.0
 """A look without a reason, for what no event tells."""
 _REPORTS_MAX = 16
@@ -43,7 +44,7 @@ class LinuxDataplane:
         self._limiter = trio.CapacityLimiter(1)
         self._lock = trio.Lock()
         self._desired: Desired | None = None
-        self._reports: trio.MemorySendChannel[Report] | None = None
+        self._last: Report | None = None
 
     async def check(self, universes: Iterable[str]) -> str | None:
         """Return one line that says why this dataplane cannot carry `universes` here, or None."""
@@ -66,7 +67,8 @@ class LinuxDataplane:
         """
         async with self._lock:
             self._desired = desired
-            return await self._converge(desired)
+            self._last = await self._converge(desired)
+            return self._last
 
     async def observe(self) -> Observed:
         """Return what exists now. Raises DataplaneError when the kernel cannot be asked."""
@@ -124,27 +126,30 @@ class LinuxDataplane:
                 with suppress(trio.WouldBlock):
                     dirty_send.send_nowait(None)
 
-        last: Report | None = None
+        settle_s = _SETTLE_S
         async with trio.open_nursery() as nursery:
             for watch in watches:
                 nursery.start_soon(listen, watch.changed)
             while True:
                 with trio.move_on_after(_LOOK_INTERVAL_S):
                     await dirty.receive()
-                    await trio.sleep(_SETTLE_S)
+                    await trio.sleep(settle_s)
                     with suppress(trio.WouldBlock):
                         dirty.receive_nowait()
-                report = await self._restore()
-                if report is not None and report != last:
-                    last = report
-                    _offer(send, report)
+                began_s = trio.current_time()
+                await self._restore(send)
+                # However busy the host is, looking takes a fifth of the time at most.
+                settle_s = max(_SETTLE_S, _REST_FACTOR * (trio.current_time() - began_s))
 
-    async def _restore(self) -> Report | None:
-        """Look again; return a report when there is something to say."""
+    async def _restore(self, send: trio.MemorySendChannel[Report]) -> None:
+        """Look again, make right what is not, and tell when the report is another."""
         async with self._lock:
             if self._desired is None:
-                return None
-            return await self._converge(self._desired)
+                return
+            report = await self._converge(self._desired)
+            if report != self._last:
+                self._last = report
+                _offer(send, report)
 
     async def _converge(self, desired: Desired) -> Report:
         errors: list[str] = []

@@ -10,7 +10,6 @@ import shutil
 import subprocess
 
 from meshcrdt.dataplane.errors import DataplaneError
-from meshcrdt.dataplane.observed import RulesSeen
 from meshcrdt.dataplane.rules import RESTORE_MARK, restore_text, table_script
 
 _TIMEOUT_S = 10.0
@@ -26,26 +25,39 @@ class Rules:
     def __init__(self, table: str) -> None:
         self._table = table
         self._applied = ("", "")
+        self._restore_forwarding = False
 
-    def seen(self) -> RulesSeen | None:
-        """Return what is there, or None for no table (or no nft to ask)."""
+    def seen(self) -> str | None:
+        """Return the text that we rendered, "" for another, None for no table (or no nft)."""
         listed = self._list()
         if listed is None:
             return None
+        if RESTORE_MARK in listed:
+            # Kept here too: somebody may remove the table, and the note with it.
+            self._restore_forwarding = True
         text, known = self._applied
-        return RulesSeen(
-            text=text if listed == known else "", restore_forwarding=RESTORE_MARK in listed
-        )
+        return text if listed == known else ""
+
+    @property
+    def restore_forwarding(self) -> bool:
+        """The host did not forward before we asked it to; as of the last `seen`."""
+        return self._restore_forwarding
 
     def replace(self, text: str, *, restore_forwarding: bool) -> None:
         """Replace the table. Raises DataplaneError with nft's first line."""
         restore = restore_text(restore_forwarding=restore_forwarding)
         _nft("-f", "-", script=table_script(self._table, text, restore=restore))
         self._applied = (text, self._list() or "")
+        self._restore_forwarding = restore_forwarding
 
     def remove(self) -> None:
         """Remove the table. Raises DataplaneError with nft's first line."""
         _nft("delete", "table", "inet", self._table)
+        self.forget()
+
+    def forget(self) -> None:
+        """Forwarding was put back: there is nothing to restore any more."""
+        self._restore_forwarding = False
 
     def _list(self) -> str | None:
         if shutil.which("nft") is None:

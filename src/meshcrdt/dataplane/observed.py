@@ -63,15 +63,6 @@ class PortSeen:
 
 
 @frozen(kw_only=True)
-class RulesSeen:
-    """Our nftables table; `text` is what we rendered, or "" when it is not known to be that."""
-
-    text: str
-    restore_forwarding: bool
-    """The host did not forward IPv4 before we asked it to."""
-
-
-@frozen(kw_only=True)
 class Observed:
     """Everything of ours that exists now."""
 
@@ -87,6 +78,9 @@ class Observed:
     """Permanent neighbours on the bridge: (address, MAC)."""
     gone: frozenset[str] = frozenset()
     """Namespace paths of desired ports that do not exist."""
-    rules: RulesSeen | None = None
+    rules: str | None = None
+    """Our nftables table: what we rendered, "" when it is not known to be that, None = none."""
     is_forwarding: bool = False
     """The host forwards IPv4."""
+    was_forwarding: bool = True
+    """False: it did not before we asked it to, and is to be put back."""

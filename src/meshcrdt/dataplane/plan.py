@@ -84,9 +84,9 @@ def plan_removal(config: DataplaneConfig, observed: Observed) -> list[Operation]
         operations.append(RemoveLink(name=config.vxlan))
     if observed.bridge is not None and observed.bridge.kind == "bridge":
         operations.append(RemoveLink(name=config.bridge))
+    if not observed.was_forwarding and observed.is_forwarding:
+        operations.append(DenyForwarding())
     if observed.rules is not None:
-        if observed.rules.restore_forwarding and observed.is_forwarding:
-            operations.append(DenyForwarding())
         operations.append(RemoveRules())
     return operations
 
@@ -283,7 +283,7 @@ def _wanted_entries(
 
 def _rules(config: DataplaneConfig, desired: Desired, observed: Observed) -> Iterator[Operation]:
     text, seen = rules_text(config, desired), observed.rules
-    restore = seen is not None and seen.restore_forwarding
+    restore = not observed.was_forwarding
     needs_forwarding = desired.gateway.exposure is Exposure.OUTSIDE
     if needs_forwarding and not observed.is_forwarding:
         restore = True
@@ -294,7 +294,7 @@ def _rules(config: DataplaneConfig, desired: Desired, observed: Observed) -> Ite
     if text == "":
         if seen is not None:
             yield RemoveRules()
-    elif seen is None or seen.text != text or seen.restore_forwarding != restore:
+    elif seen != text or restore == observed.was_forwarding:
         # The note of what to put back is written before the change that it undoes.
         yield SetRules(text=text, restore_forwarding=restore)
     if needs_forwarding and not observed.is_forwarding:
