@@ -198,9 +198,15 @@ class Dialer:
                     target.failures = 0
                 target.due_at = now + self._interval_s(target)
 
-    def reset(self, now: float) -> None:
-        """Forget all backoffs; everything that is wanted is dialled within the least backoff."""
+    def reset(self, now: float, *, spared: frozenset[PeerId] = frozenset()) -> None:
+        """Forget all backoffs; everything that is wanted is dialled within the least backoff.
+
+        Addresses of `spared` peers keep theirs: a peer that accepts and drops us would
+        otherwise, where it is the only one, wipe out its own damping each time.
+        """
         for target in self._targets.values():
+            if any(leads(target, peer) for peer in spared):
+                continue
             target.failures = 0
             soon = now + self._dice.uniform(0.0, self._limits.dial_backoff_min_s)
             target.due_at = min(target.due_at, soon)

@@ -151,7 +151,8 @@ class Liveness:
     ) -> tuple[PeerState, str]:
         if hop is not None:
             subject.unreachable_since = None
-            self._why.pop(peer, None)
+            if hop == peer:
+                self._why.pop(peer, None)
         elif subject.unreachable_since is None:
             subject.unreachable_since = now
         since = subject.unreachable_since

@@ -362,7 +362,7 @@ class Topology:
             outputs.append(NeighboursChanged(linked))
             self._majority.contact()
             if first:
-                self._dialer.reset(now)
+                self._dialer.reset(now, spared=linked)
         self._hops = first_hops(self._me, self._graph.neighbours)
         outputs.extend(self._liveness.update(now, members=self._members.keys(), hops=self._hops))
         left = self._liveness.in_state(PeerState.LEFT)

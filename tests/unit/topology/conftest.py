@@ -1,0 +1,232 @@
+"""A small world for topology machines: time, links that take a while, and cuts."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pytest
+from attrs import Factory, define
+
+from meshcrdt.base.dice import Dice
+from meshcrdt.base.ids import Epoch, PeerId
+from meshcrdt.base.limits import Limits
+from meshcrdt.topology import outputs as out
+from meshcrdt.topology.dialer import Discovery
+from meshcrdt.topology.directory import MemberRecord
+from meshcrdt.topology.links import Direction
+from meshcrdt.topology.topology import Topology
+
+
+def peer_id(number: int) -> PeerId:
+    """Return the id of a test peer; ids order as numbers do."""
+    return PeerId(bytes([number]) * 16)
+
+
+def epoch(counter: int = 1) -> Epoch:
+    return Epoch(counter, b"\x01" * 8)
+
+
+def record(number: int, **changes: Any) -> MemberRecord:
+    given: dict[str, Any] = {
+        "peer": peer_id(number),
+        "public": bytes(32),
+        "name": f"host{number}",
+        "addresses": (f"mem://{number}",),
+        "epoch": epoch(),
+    }
+    return MemberRecord(**(given | changes))
+
+
+@define
+class Wire:
+    """One link between two nodes: each end has its own number, None while not open there."""
+
+    dialler: int
+    acceptor: int
+    address: str
+    ends: dict[int, int] = Factory(dict)
+
+
+@define
+class World:
+    """Topology machines on a virtual network whose cuts swallow everything in silence."""
+
+    delay_s: float = 0.01
+    dial_timeout_s: float = 5.0
+    now: float = 100.0
+    nodes: dict[int, Topology] = Factory(dict)
+    log: list[tuple[float, int, object]] = Factory(list)
+    cut: Callable[[int, int], bool] = lambda a, b: False
+    homes: dict[str, int] = Factory(dict)
+    share_edges: bool = True
+    _queue: list[tuple[float, int, Callable[[], None]]] = Factory(list)
+    _count: int = 0
+    wires: dict[tuple[int, int], Wire] = Factory(dict)
+
+    def add(self, number: int, *, limits: Limits | None = None, **changes: Any) -> Topology:
+        node = Topology(
+            me=peer_id(number),
+            epoch=epoch(),
+            limits=limits or Limits(),
+            dice=Dice(bytes([number])),
+            own_addresses=changes.pop("own_addresses", (f"mem://{number}",)),
+            **changes,
+        )
+        self.nodes[number] = node
+        self.homes.setdefault(f"mem://{number}", number)
+        return node
+
+    def know_each_other(self) -> None:
+        for here, node in self.nodes.items():
+            for there in self.nodes:
+                self.do(here, node.member_changed(peer_id(there), record(there), self.now))
+
+    def connect(self, here: int, *addresses: str) -> None:
+        self.do(here, self.nodes[here].add_targets(addresses, self.now))
+
+    def later(self, wait_s: float, action: Callable[[], None]) -> None:
+        self._count += 1
+        heapq.heappush(self._queue, (self.now + wait_s, self._count, action))
+
+    def do(self, here: int, outputs: Iterable[object]) -> None:
+        for output in outputs:
+            self.log.append((self.now, here, output))
+            match output:
+                case out.Dial():
+                    self._dial(here, output.address)
+                case out.CloseLink():
+                    self._close(here, output.link)
+                case out.ToLink():
+                    self._send(here, output.link, output.message)
+                case out.NeighboursChanged() if self.share_edges:
+                    self._flood(here, output.neighbours)
+                case _:
+                    pass
+
+    def run(self, seconds: float) -> None:
+        end = self.now + seconds
+        while True:
+            deadlines = [(node.next_deadline(), n) for n, node in self.nodes.items()]
+            times = [(at, n) for at, n in deadlines if at is not None]
+            at, number = min(times, default=(float("inf"), 0))
+            event_at = self._queue[0][0] if self._queue else float("inf")
+            if min(at, event_at) > end:
+                break
+            if event_at <= at:
+                self.now, _, action = heapq.heappop(self._queue)
+                action()
+            else:
+                self.now = max(self.now, at)
+                self.do(number, self.nodes[number].handle_timeout(self.now))
+            for node in self.nodes.values():
+                node.check()
+        self.now = end
+
+    def outputs(self, kind: type, *, here: int | None = None, since: float = 0.0) -> list[Any]:
+        return [
+            output
+            for at, number, output in self.log
+            if isinstance(output, kind) and at >= since and here in (None, number)
+        ]
+
+    def linked(self, a: int, b: int) -> bool:
+        return peer_id(b) in self.nodes[a].neighbours() and peer_id(a) in self.nodes[b].neighbours()
+
+    def links_between(self, a: int, b: int) -> tuple[int, int]:
+        """Return how many link ends a holds towards b, and b towards a."""
+        counts = [0, 0]
+        for (number, _), wire in self.wires.items():
+            if {wire.dialler, wire.acceptor} == {a, b}:
+                counts[0 if number == a else 1] += 1
+        return counts[0], counts[1]
+
+    def _flood(self, origin: int, neighbours: frozenset[PeerId]) -> None:
+        """Stand in for gossip: everybody who is not cut off learns it a little later."""
+        for number, node in self.nodes.items():
+            if number != origin and not self.cut(origin, number):
+
+                def tell(number: int = number, node: Topology = node) -> None:
+                    changed = node.edges_changed(peer_id(origin), neighbours, self.now)
+                    self.do(number, changed)
+
+                self.later(self.delay_s, tell)
+
+    def _dial(self, here: int, address: str) -> None:
+        there = self.homes.get(address)
+        if there is None:
+            self.later(self.delay_s, lambda: self._dial_failed(here, address, "refused"))
+        elif self.cut(here, there):
+            self.later(self.dial_timeout_s, lambda: self._dial_failed(here, address, "timeout"))
+        else:
+            wire = Wire(here, there, address)
+            self.later(2 * self.delay_s, lambda: self._open(wire, here, Direction.DIALLED))
+
+    def _dial_failed(self, here: int, address: str, reason: str) -> None:
+        self.do(here, self.nodes[here].dial_failed(address, reason, self.now))
+
+    def _open(self, wire: Wire, here: int, direction: Direction) -> None:
+        there = wire.acceptor if here == wire.dialler else wire.dialler
+        self._count += 1
+        link = self._count
+        wire.ends[here] = link
+        self.wires[(here, link)] = wire
+        if direction is Direction.DIALLED:
+            self.later(self.delay_s, lambda: self._open(wire, there, Direction.ACCEPTED))
+        opened = self.nodes[here].link_opened(
+            link,
+            peer_id(there),
+            direction=direction,
+            address=wire.address if direction is Direction.DIALLED else f"mem://from-{there}",
+            transport="mem",
+            encrypted=True,
+            now=self.now,
+        )
+        self.do(here, opened)
+
+    def _close(self, here: int, link: int) -> None:
+        wire = self.wires.pop((here, link), None)
+        if wire is None:
+            return
+        there = wire.acceptor if here == wire.dialler else wire.dialler
+
+        def notice() -> None:
+            other = wire.ends.get(there)
+            if other is not None and (there, other) in self.wires and not self.cut(here, there):
+                del self.wires[(there, other)]
+                self.do(there, self.nodes[there].link_closed(other, "closed", self.now))
+
+        self.later(self.delay_s, notice)
+
+    def _send(self, here: int, link: int, message: tuple[Any, ...]) -> None:
+        wire = self.wires.get((here, link))
+        if wire is None:
+            return
+        there = wire.acceptor if here == wire.dialler else wire.dialler
+
+        def arrive() -> None:
+            if self.cut(here, there):
+                return
+            other = wire.ends.get(there)
+            if other is None:  # not open there yet: it waits in the transport
+                self.later(self.delay_s, arrive)
+            elif (there, other) in self.wires:
+                self.do(there, self.nodes[there].received(other, message, self.now))
+            else:
+                self._close_dead(here, link)
+
+        self.later(self.delay_s, arrive)
+
+    def _close_dead(self, here: int, link: int) -> None:
+        """The other end is gone and says so, as TCP does with a reset."""
+        if self.wires.pop((here, link), None) is not None:
+            self.do(here, self.nodes[here].link_closed(link, "reset", self.now))
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+DISCOVERY_OFF = {"discovery": Discovery.OFF}
