@@ -1,1 +1,129 @@
-"""meshcrdt."""
+"""meshcrdt: a control plane for networks without a central store.
+
+Gossip, topology and IP-range CRDTs behind a sans-IO core, with trio transports that plug
+in. The whole story of embedding is `open_mesh`; the pure core is `meshcrdt.node.node.Node`
+(`effects = node.handle(event, now)`); the values are the lattices below.
+
+Importing this module imports no third-party package: names are loaded on first use.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from meshcrdt.base.ids import Dot, Epoch, PeerId
+    from meshcrdt.base.limits import Limits
+    from meshcrdt.crdt.flags import DisableWinsFlag, EnableWinsFlag
+    from meshcrdt.crdt.gcounter import GCounter
+    from meshcrdt.crdt.gset import GSet
+    from meshcrdt.crdt.lww import LWWRegister
+    from meshcrdt.crdt.mvreg import MVRegister
+    from meshcrdt.crdt.origin_map import OriginMap
+    from meshcrdt.crdt.ormap import ORMap
+    from meshcrdt.crdt.orset import ORSet
+    from meshcrdt.crdt.pncounter import PNCounter
+    from meshcrdt.errors import MeshError, NotReached, UsageError
+    from meshcrdt.ipam.outcomes import (
+        Allocated,
+        Claimed,
+        Draining,
+        Exhausted,
+        Frozen,
+        Recovering,
+        Refused,
+        Released,
+        TimedOut,
+        Unreachable,
+    )
+    from meshcrdt.mesh.open import Mesh, open_mesh
+    from meshcrdt.node.node import Node
+    from meshcrdt.ranges.cidr import Cidr
+    from meshcrdt.ranges.rangeset import RangeSet
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Allocated": "ipam.outcomes",
+    "Cidr": "ranges.cidr",
+    "Claimed": "ipam.outcomes",
+    "DisableWinsFlag": "crdt.flags",
+    "Dot": "base.ids",
+    "Draining": "ipam.outcomes",
+    "EnableWinsFlag": "crdt.flags",
+    "Epoch": "base.ids",
+    "Exhausted": "ipam.outcomes",
+    "Frozen": "ipam.outcomes",
+    "GCounter": "crdt.gcounter",
+    "GSet": "crdt.gset",
+    "LWWRegister": "crdt.lww",
+    "Limits": "base.limits",
+    "MVRegister": "crdt.mvreg",
+    "Mesh": "mesh.open",
+    "MeshError": "errors",
+    "Node": "node.node",
+    "NotReached": "errors",
+    "ORMap": "crdt.ormap",
+    "ORSet": "crdt.orset",
+    "OriginMap": "crdt.origin_map",
+    "PNCounter": "crdt.pncounter",
+    "PeerId": "base.ids",
+    "RangeSet": "ranges.rangeset",
+    "Recovering": "ipam.outcomes",
+    "Refused": "ipam.outcomes",
+    "Released": "ipam.outcomes",
+    "TimedOut": "ipam.outcomes",
+    "Unreachable": "ipam.outcomes",
+    "UsageError": "errors",
+    "open_mesh": "mesh.open",
+}
+
+__all__ = [
+    "Allocated",
+    "Cidr",
+    "Claimed",
+    "DisableWinsFlag",
+    "Dot",
+    "Draining",
+    "EnableWinsFlag",
+    "Epoch",
+    "Exhausted",
+    "Frozen",
+    "GCounter",
+    "GSet",
+    "LWWRegister",
+    "Limits",
+    "MVRegister",
+    "Mesh",
+    "MeshError",
+    "Node",
+    "NotReached",
+    "ORMap",
+    "ORSet",
+    "OriginMap",
+    "PNCounter",
+    "PeerId",
+    "RangeSet",
+    "Recovering",
+    "Refused",
+    "Released",
+    "TimedOut",
+    "Unreachable",
+    "UsageError",
+    "open_mesh",
+]
+
+
+def __getattr__(name: str) -> object:
+    """Load a public name on first use (PEP 562)."""
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

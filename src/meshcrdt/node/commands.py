@@ -108,9 +108,7 @@ def _in_cluster(
             )
             wiring.run(outputs, now)
         case events.SetName():
-            key = core.names.normalise(command.name)
-            value = core.names.value(command.name, command.addresses)
-            wiring.write_for(command.request, views.NAMES, [_own(key, value)])
+            wiring.write_for(command.request, views.NAMES, [_name_change(core, command)])
         case events.SetWorkload():
             return _set_workload(node, core, wiring, command)
         case events.AwaitReceipt():
@@ -122,8 +120,11 @@ def _in_cluster(
     return None
 
 
-def _own(key: bytes, value: bytes | None) -> Change:
-    return Drop(key, Over.OWN) if value is None else Put(key, value, Over.OWN)
+def _name_change(core: Core, command: events.SetName) -> Change:
+    if not command.addresses:
+        return Drop(core.names.normalise(command.name), Over.OWN)
+    key, record = core.names.record(command.name, command.addresses)
+    return Put(key, record.encode(), Over.OWN)
 
 
 def _declare(core: Core, wiring: Wiring, channel: str, type_name: str) -> None:

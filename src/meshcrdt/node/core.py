@@ -77,7 +77,7 @@ class Core:
                 if bytes(origin) in change.keys:
                     record = member_record(self.record(DIRECTORY, origin, bytes(origin)), origin)
                     out += topology.member_changed(origin, record, now)
-                    out += self.ipam.members(len(topology.members()), now)
+                    self.ipam.members(len(topology.members()))
             case "~adjacency":
                 out += topology.edges_changed(origin, self.edges(origin), now)
             case "names":

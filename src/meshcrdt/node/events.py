@@ -14,17 +14,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from attrs import field, frozen
 
 from meshcrdt.base.ids import PeerId
+from meshcrdt.topology.links import Direction
 
 if TYPE_CHECKING:
     from meshcrdt.abc import Lattice
     from meshcrdt.trust.hello import Hello
-
-
-class Direction(Enum):
-    """Who opened a link."""
-
-    DIALLED = "dialled"
-    ACCEPTED = "accepted"
 
 
 class Durability(Enum):

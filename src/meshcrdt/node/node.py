@@ -28,7 +28,6 @@ from meshcrdt.node.effects import Effect
 from meshcrdt.node.events import (
     Command,
     DialFailed,
-    Direction,
     Event,
     FrameReceived,
     LinkClosed,
@@ -94,8 +93,8 @@ class Node(Queries):
         self.given.update(durable.read_peers(tables))
         self._wiring.run(self.topology.add_targets(sorted(self.given), now), now)
         if self.core is not None:
-            self._wiring.run(self.core.replica.load(tables, now), now)
             self._wiring.run(self.core.ipam.load(tables.get("ipam", {}), now), now)
+            self._wiring.run(self.core.replica.load(tables, now), now)
             self._present(now)
         self.outbox.rows.append(durable.peers_row(self.given))
         return self._finish(now)
@@ -199,6 +198,7 @@ class Node(Queries):
             transport=event.transport,
             encrypted=event.encrypted,
             now=now,
+            epoch=hello.epoch,
         )
         self._wiring.run(outputs, now)
         if self.core is not None and event.link not in self.outbox.closing:
@@ -321,7 +321,10 @@ class Node(Queries):
             self.dead_since.setdefault(change.peer, now)
         else:
             self.dead_since.pop(change.peer, None)
-        text = f"{change.peer} is {change.new.value}, was {change.old.value}"
+        if change.new is PeerState.ALIVE and self.core is not None:
+            self._wiring.run(self.core.ipam.nudge(now), now)
+        before = f", was {change.old.value}" if change.old else ""
+        text = f"{change.peer} is {change.new.value}{before}: {change.reason}"
         self.outbox.notice("info", text, change.peer)
 
     # --- durability ----------------------------------------------------------------------
@@ -380,5 +383,3 @@ class Node(Queries):
         if self.core is not None:
             self.core.check()
 
-
-__all__ = ["Direction", "Node"]

@@ -80,11 +80,14 @@ class Queries:
 
     def names(self) -> dict[str, tuple[str, ...]]:
         """Return every name with its addresses, whoever wrote them."""
-        return self.core.names.entries() if self.core else {}
+        return dict(self.core.names.entries()) if self.core else {}
 
     def own_names(self) -> dict[str, tuple[str, ...]]:
         """Return the names that this node wrote, with its own addresses."""
-        return self.core.names.entries_of(self.me) if self.core else {}
+        if self.core is None:
+            return {}
+        own = ((name, self.core.names.own(self.me, name)) for name, _ in self.core.names.entries())
+        return {name: addresses for name, addresses in own if addresses}
 
     def hides(self, peer: PeerId, now: float) -> bool:
         """Return True when names of a peer are no longer answered: dead beyond the grace, or left.
@@ -164,12 +167,13 @@ class Queries:
             connections=self.topology.connections(),
             universes=(
                 tuple(
-                    UniverseStatus(u.cidr, u.owned, u.free, u.used) for u in core.ipam.universes()
+                    UniverseStatus(u.cidr, u.owned, u.free, u.used)
+                    for u in core.ipam.statistics().universes
                 )
                 if core
                 else ()
             ),
-            names_count=len(core.names.entries()) if core else 0,
+            names_count=core.names.statistics().names if core else 0,
             digests=core.replica.digests() if core else {},
             quarantined=core.replica.quarantined() if core else (),
             alarms=tuple(self.alarms),

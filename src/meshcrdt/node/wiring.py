@@ -24,7 +24,9 @@ from meshcrdt.topology import outputs as topology
 if TYPE_CHECKING:
     from meshcrdt.node.node import Node
 
-LANE_LIVENESS, LANE_UNICAST = 0, 1
+LANE_LIVENESS, LANE_UNICAST, LANE_DELTA, LANE_REPAIR = range(4)
+GOSSIP_LANES = {gossip.Lane.DELTA: LANE_DELTA, gossip.Lane.REPAIR: LANE_REPAIR}
+
 
 
 class Wiring:
@@ -33,20 +35,22 @@ class Wiring:
     def __init__(self, node: Node) -> None:
         self._node = node
         self._queue: deque[object] = deque()
-        self._tickets: dict[tuple[str, int], list[Callable[[gossip.Committed, float], None]]] = {}
-        self._sent: dict[bytes, tuple[str, PeerId, Tree]] = {}
+        self._tickets: dict[int, list[Callable[[gossip.Committed, float], None]]] = {}
+        self._sent: dict[int, ipam.ToPeer] = {}
         self.staged_edges: set[bytes] = set()
         self._homes: dict[type, Callable[[Any, float], None]] = {
             topology.Dial: self._dial,
             topology.CloseLink: self._close_link,
-            topology.ToLink: self._to_link,
+            topology.ToLink: self._ping,
+            topology.LinkChosen: self._link_chosen,
             topology.NeighboursChanged: self._neighbours_changed,
             topology.StateChanged: self._state_changed,
             topology.ToPeer: self._relay,
             topology.Delivered: self._delivered,
             topology.Acked: self._acked,
             topology.Failed: self._failed,
-            gossip.ToLink: self._to_link,
+            topology.Misbehaved: self._neighbour_misbehaved,
+            gossip.ToLink: self._gossip_message,
             gossip.Store: self._gossip_store,
             gossip.StreamChanged: self._stream_changed,
             gossip.Committed: self._committed,
@@ -101,7 +105,7 @@ class Wiring:
             raise InternalError("nothing is written before there is a genesis")
         ticket = core.replica.write(channel, changes)
         if committed is not None:
-            self._tickets.setdefault((channel, ticket), []).append(committed)
+            self._tickets.setdefault(ticket, []).append(committed)
         return ticket
 
     def write_own(
@@ -133,9 +137,11 @@ class Wiring:
     def _close_link(self, output: topology.CloseLink, now: float) -> None:
         self._node.outbox.close(output.link, output.reason)
 
-    def _to_link(self, output: topology.ToLink | gossip.ToLink, now: float) -> None:
-        lane = int(getattr(output, "lane", LANE_LIVENESS))
-        self._node.outbox.message(output.link, lane, output.message)
+    def _ping(self, output: topology.ToLink, now: float) -> None:
+        self._node.outbox.message(output.link, LANE_LIVENESS, output.message)
+
+    def _link_chosen(self, output: topology.LinkChosen, now: float) -> None:
+        pass  # gossip runs over every open link, and unicast asks for the chosen one each time
 
     def _neighbours_changed(self, output: topology.NeighboursChanged, now: float) -> None:
         self._node.write_adjacency(output.neighbours)
@@ -165,19 +171,20 @@ class Wiring:
     def _failed(self, output: topology.Failed, now: float) -> None:
         sent = self._sent.pop(output.message_id, None)
         core = self._node.core
-        if sent is None or core is None:
-            return
-        owner, dest, payload = sent
-        if owner == IPAM:
-            self.run(core.ipam.unicast_failed(dest, payload, output.reason, now), now)
-        # A receipt's ask needs no word: the tracker asks again until its deadline.
+        if sent is not None and core is not None:
+            outputs = core.ipam.unicast_failed(sent.dest, sent.payload, output.reason, now)
+            self.run(outputs, now)
+        # A receipt's question needs no word: the tracker asks again until its deadline.
 
-    def _unicast(self, owner: str, dest: PeerId, payload: Tree, deadline: float, now: float) -> None:
-        message_id, outputs = self._node.unicast.send(dest, payload, now, deadline=deadline)
-        self._sent[message_id] = (owner, dest, payload)
-        self.run(outputs, now)
+    def _neighbour_misbehaved(self, output: topology.Misbehaved, now: float) -> None:
+        link = self._node.topology.link_to(output.peer)
+        if link is not None:
+            self._node.outbox.close(link, output.reason)
 
     # --- gossip --------------------------------------------------------------------------
+
+    def _gossip_message(self, output: gossip.ToLink, now: float) -> None:
+        self._node.outbox.message(output.link, GOSSIP_LANES[output.lane], output.message)
 
     def _gossip_store(self, output: gossip.Store, now: float) -> None:
         core = self._node.core
@@ -194,17 +201,28 @@ class Wiring:
         self.run(core.reflect(output, self._node.topology, now), now)
 
     def _committed(self, output: gossip.Committed, now: float) -> None:
-        for committed in self._tickets.pop((output.channel, output.ticket), []):
+        for committed in self._tickets.pop(output.ticket, []):
             committed(output, now)
 
     def _misbehaved(self, output: gossip.Misbehaved, now: float) -> None:
         self._node.outbox.close(output.link, output.reason)
 
     def _quarantined(self, output: gossip.Quarantined, now: float) -> None:
-        self._node.outbox.notice("warning", str(output), output.origin)
+        source = output.from_peer or "the store"
+        self._node.outbox.notice(
+            "warning",
+            f"quarantined a header of {output.origin} in {output.channel!r}, which came from "
+            f"{source}: {output.rule}",
+            output.origin,
+        )
 
     def _equivocated(self, output: gossip.Equivocated, now: float) -> None:
-        self._node.alarm("error", str(output), output.origin)
+        self._node.alarm(
+            "error",
+            f"{output.origin} signed two headers for {output.channel!r} {output.epoch}:"
+            f"{output.seq}: it runs twice, or it lies",
+            output.origin,
+        )
 
     def _own_stream_ahead(self, output: gossip.OwnStreamAhead, now: float) -> None:
         self._node.alarm(
@@ -215,12 +233,14 @@ class Wiring:
         self._node.reepoch(output.epoch, now)
 
     def _gossip_alarm(self, output: gossip.Alarm, now: float) -> None:
-        self._node.alarm("error", output.text)
+        self._node.alarm("error", output.text, output.origin)
 
     # --- receipts ------------------------------------------------------------------------
 
     def _receipt_to_peer(self, output: gossip.ToPeer, now: float) -> None:
-        self._unicast("receipts", output.peer, output.payload, output.deadline, now)
+        deadline = now + self._node.limits.unicast_timeout_s
+        _, outputs = self._node.unicast.send(output.peer, output.payload, now, deadline=deadline)
+        self.run(outputs, now)
 
     def _receipt_reached(self, output: gossip.Reached, now: float) -> None:
         self._node.outbox.reply(output.request, ReceiptReached())
@@ -234,7 +254,7 @@ class Wiring:
         self._node.outbox.durable_reply(output.request, output.outcome)
 
     def _ipam_store(self, output: ipam.Store, now: float) -> None:
-        self._node.outbox.rows.extend(output.rows)
+        self._node.outbox.rows.extend((IPAM, key, value) for key, value in output.rows)
 
     def _publish(self, output: ipam.Publish, now: float) -> None:
         core = self._node.core
@@ -248,7 +268,11 @@ class Wiring:
 
     def _ipam_to_peer(self, output: ipam.ToPeer, now: float) -> None:
         def send(later: float) -> None:
-            self._unicast(IPAM, output.dest, output.payload, output.deadline, later)
+            message_id, outputs = self._node.unicast.send(
+                output.dest, output.payload, later, deadline=output.deadline
+            )
+            self._sent[message_id] = output
+            self.run(outputs, later)
 
         if self._node.outbox.rows:
             self._node.when_durable(send)  # what it says rests on rows of this very turn
@@ -256,4 +280,7 @@ class Wiring:
             send(now)
 
     def _ipam_notice(self, output: ipam.Notice, now: float) -> None:
-        self._node.outbox.notice(output.level, output.text)
+        if output.level == "alarm":
+            self._node.alarm("error", output.text)
+        else:
+            self._node.outbox.notice(output.level, output.text)

@@ -46,6 +46,8 @@ class Wire:
     dialler: int
     acceptor: int
     address: str
+    born: tuple[int, int] = (1, 1)
+    """The epoch counters of both processes at the dial."""
     ends: dict[int, int] = Factory(dict)
 
 
@@ -60,6 +62,7 @@ class World:
     log: list[tuple[float, int, object]] = Factory(list)
     cut: Callable[[int, int], bool] = lambda a, b: False
     homes: dict[str, int] = Factory(dict)
+    epochs: dict[int, int] = Factory(dict)
     share_edges: bool = True
     _queue: list[tuple[float, int, Callable[[], None]]] = Factory(list)
     _count: int = 0
@@ -68,7 +71,7 @@ class World:
     def add(self, number: int, *, limits: Limits | None = None, **changes: Any) -> Topology:
         node = Topology(
             me=peer_id(number),
-            epoch=epoch(),
+            epoch=epoch(self.epochs.get(number, 1)),
             limits=limits or Limits(),
             dice=Dice(bytes([number])),
             own_addresses=changes.pop("own_addresses", (f"mem://{number}",)),
@@ -77,6 +80,13 @@ class World:
         self.nodes[number] = node
         self.homes.setdefault(f"mem://{number}", number)
         return node
+
+    def restart(self, number: int, **changes: Any) -> None:
+        """Kill a node without a word and start it again with a new epoch and nothing known."""
+        for key in [key for key in self.wires if key[0] == number]:
+            del self.wires[key]
+        self.epochs[number] = self.epochs.get(number, 1) + 1
+        self.add(number, **changes)
 
     def know_each_other(self) -> None:
         for here, node in self.nodes.items():
@@ -160,7 +170,8 @@ class World:
         elif self.cut(here, there):
             self.later(self.dial_timeout_s, lambda: self._dial_failed(here, address, "timeout"))
         else:
-            wire = Wire(here, there, address)
+            born = (self.epochs.get(here, 1), self.epochs.get(there, 1))
+            wire = Wire(here, there, address, born)
             self.later(2 * self.delay_s, lambda: self._open(wire, here, Direction.DIALLED))
 
     def _dial_failed(self, here: int, address: str, reason: str) -> None:
@@ -170,6 +181,10 @@ class World:
         there = wire.acceptor if here == wire.dialler else wire.dialler
         self._count += 1
         link = self._count
+        if wire.born != (self.epochs.get(wire.dialler, 1), self.epochs.get(wire.acceptor, 1)):
+            if direction is Direction.ACCEPTED:
+                self._close_dead(there, wire.ends[there])
+            return  # one of the two processes is not the one that this handshake began with
         wire.ends[here] = link
         self.wires[(here, link)] = wire
         if direction is Direction.DIALLED:
@@ -181,6 +196,7 @@ class World:
             address=wire.address if direction is Direction.DIALLED else f"mem://from-{there}",
             transport="mem",
             encrypted=True,
+            epoch=epoch(self.epochs.get(there, 1)),
             now=self.now,
         )
         self.do(here, opened)
