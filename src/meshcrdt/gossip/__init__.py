@@ -1,1 +1,50 @@
+"""Floor 3, gossip: how state spreads: signed streams, deltas, tree sync, receipts."""
 
+from meshcrdt.gossip.changes import Change, Drop, Over, Put
+from meshcrdt.gossip.holdings import VOLATILE_PREFIX, Visible
+from meshcrdt.gossip.outputs import (
+    Alarm,
+    Committed,
+    Equivocated,
+    Lane,
+    Misbehaved,
+    Missing,
+    Output,
+    OwnStreamAhead,
+    Quarantined,
+    Reached,
+    ReceiptOutput,
+    Store,
+    StreamChanged,
+    ToLink,
+    ToPeer,
+)
+from meshcrdt.gossip.reading import Explanation
+from meshcrdt.gossip.replica import Replica, ReplicaStatistics
+
+__all__ = [
+    "VOLATILE_PREFIX",
+    "Alarm",
+    "Change",
+    "Committed",
+    "Drop",
+    "Equivocated",
+    "Explanation",
+    "Lane",
+    "Misbehaved",
+    "Missing",
+    "Output",
+    "Over",
+    "OwnStreamAhead",
+    "Put",
+    "Quarantined",
+    "Reached",
+    "ReceiptOutput",
+    "Replica",
+    "ReplicaStatistics",
+    "Store",
+    "StreamChanged",
+    "ToLink",
+    "ToPeer",
+    "Visible",
+]

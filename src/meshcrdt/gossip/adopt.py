@@ -1,0 +1,138 @@
+"""Where an assembled and proved state enters: park it or merge it, store it, pass it on.
+
+Everything that ever becomes visible goes through `Adopter.offer`, so the rules of the
+join stand in one place: greatest header wins (F9), deps first (F7), header and state to
+the store in one transaction (F16), relay only what is held (R2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from meshcrdt.base.ids import PeerId
+from meshcrdt.gossip.broadcast import Broadcast
+from meshcrdt.gossip.context import Context, Settled
+from meshcrdt.gossip.deltas import delta_between
+from meshcrdt.gossip.durable import forget_rows, state_rows
+from meshcrdt.gossip.header import Ref, StreamKey
+from meshcrdt.gossip.holdings import kind_of
+from meshcrdt.gossip.merkle import MerkleMap, changed_keys
+from meshcrdt.gossip.messages import Kind
+from meshcrdt.gossip.outputs import Alarm, Lane, StreamChanged
+from meshcrdt.gossip.parking import Parked, Parking, unmet
+from meshcrdt.gossip.record import Record
+from meshcrdt.gossip.stream import State
+
+
+class Adopter:
+    """Merges states into the holdings of one replica."""
+
+    def __init__(
+        self,
+        context: Context,
+        broadcast: Broadcast,
+        *,
+        want: Callable[[StreamKey, int | None], None],
+        adopted: Callable[[StreamKey, frozenset[bytes]], None],
+        replaced: Callable[[State, State, int | None], None],
+    ) -> None:
+        self._context = context
+        self._broadcast = broadcast
+        self._want = want
+        self._adopted = adopted
+        self._replaced = replaced
+        self.parking = Parking()
+
+    def held_ref(self, key: StreamKey) -> Ref | None:
+        """Return the held header of a stream, or None."""
+        stream = self._context.holdings.stream(key)
+        return None if stream is None else stream.state.ref
+
+    def offer(self, state: State, link: int | None) -> None:
+        """Take a proved state: merge it when its deps are held, else let it wait for them."""
+        held = self.held_ref(state.header.stream)
+        if held is not None and held >= state.ref:
+            return
+        missing = unmet(state, self.held_ref)
+        channel = state.header.channel
+        if not missing and not self.parking.in_channel(channel):
+            self._merge(state, link)
+            return
+        self.parking.put(Parked(state, link))
+        ready = self.parking.release(channel, self.held_ref)
+        for parked in ready:
+            self._merge(parked.state, parked.link)
+        if ready:
+            self.release(channel)
+        for dep in missing:
+            key = StreamKey(channel, dep.origin)
+            ref = self.held_ref(key)
+            if ref is None or ref < dep.ref:
+                self._want(key, link)
+
+    def release(self, channel: str) -> None:
+        """Merge what waits in a channel as far as its deps are met by now."""
+        while self.parking.in_channel(channel):
+            ready = self.parking.release(channel, self.held_ref)
+            if not ready:
+                return
+            for parked in ready:
+                self._merge(parked.state, parked.link)
+
+    def _merge(self, state: State, link: int | None) -> None:
+        context = self._context
+        key = state.header.stream
+        stream = context.holdings.stream(key)
+        before = None if stream is None else stream.state
+        old_tree: MerkleMap[Record] = MerkleMap() if before is None else before.tree
+        changed = frozenset(changed_keys(old_tree, state.tree))
+        if kind_of(key.channel) is Kind.DURABLE:
+            context.store(state_rows(state, changed), (Settled(key, state.ref),))
+        self.enter(state, changed, link=link)
+        if before is not None:
+            self._replaced(before, state, link)
+
+    def enter(self, state: State, changed: frozenset[bytes], *, link: int | None) -> None:
+        """Make a state the held one and pass it on; the caller has seen to the store."""
+        context = self._context
+        key = state.header.stream
+        stream = context.holdings.stream(key)
+        before = None if stream is None else stream.state
+        peer = context.peer_of(link)
+        evicted = context.holdings.adopt(state, changed)
+        context.publics[key.origin] = state.envelope.public
+        stream = context.holdings.stream(key)
+        if stream is not None:
+            stream.from_peer = peer
+            stream.arrived_at = context.now
+        context.out.append(StreamChanged(key.channel, key.origin, changed))
+        self.spread(before, state, changed, peer)
+        for other in evicted:
+            self._evict(other)
+        self._adopted(key, changed)
+
+    def _evict(self, key: StreamKey) -> None:
+        context = self._context
+        keys = context.holdings.forget(key)
+        context.out.append(StreamChanged(key.channel, key.origin, keys))
+        if kind_of(key.channel) is Kind.DURABLE:
+            context.store(forget_rows(key, keys))
+        most = context.limits.streams_per_origin_max
+        context.out.append(
+            Alarm(f"{key} is given up: its origin has more than {most} channels", key.origin)
+        )
+
+    def spread(
+        self, before: State | None, state: State, changed: frozenset[bytes], peer: PeerId | None
+    ) -> None:
+        """Send a merged header on at once, as a delta on the header before it."""
+        context = self._context
+        header = state.header
+        peers = {link: other.peer for link, other in context.links.items()}
+        targets = self._broadcast.targets(header.origin, peer, peers)
+        if not targets:
+            return
+        message, key = delta_between(before, state, changed)
+        for link in targets:
+            if header.hash not in context.links[link].refused:
+                context.send(link, Lane.DELTA, message, key)

@@ -1,0 +1,147 @@
+"""What the parts of one replica share: who we are, what is held, the links, the outbox.
+
+The parts are small classes that each keep one concern; they meet here and in `Replica`,
+so that none needs to know another's inside.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from attrs import define, field, frozen
+
+from meshcrdt.abc import Row
+from meshcrdt.base.dice import Dice
+from meshcrdt.base.ids import Epoch, PeerId
+from meshcrdt.base.limits import Limits
+from meshcrdt.gossip.header import KeyOnWire, Ref, StreamKey, Verify
+from meshcrdt.gossip.holdings import Holdings
+from meshcrdt.gossip.messages import Parsed, Refused, build
+from meshcrdt.gossip.outputs import Lane, Misbehaved, Output, Quarantined, Store, ToLink
+from meshcrdt.gossip.quarantine import Offence, Quarantine
+from meshcrdt.trust.identity import Identity
+
+REFUSED_MAX = 1_024
+WASTED_MAX = 64
+"""Verifications that one link may waste before it is closed (finding F27)."""
+
+
+@define
+class LinkState:
+    """What is kept about one link: its peer, what it refused, what it wasted."""
+
+    peer: PeerId
+    refused: OrderedDict[bytes, None] = field(factory=OrderedDict)
+    told: OrderedDict[bytes, None] = field(factory=OrderedDict)
+    wasted: int = 0
+
+    def note_refused(self, header_hash: bytes) -> None:
+        """Remember that the peer judged a header invalid."""
+        _remember(self.refused, header_hash)
+
+    def tell_once(self, header_hash: bytes) -> bool:
+        """Return True the first time that we refuse this header on the link."""
+        if header_hash in self.told:
+            return False
+        _remember(self.told, header_hash)
+        return True
+
+
+def _remember(seen: OrderedDict[bytes, None], item: bytes) -> None:
+    seen[item] = None
+    if len(seen) > REFUSED_MAX:
+        seen.popitem(last=False)
+
+
+@define
+class Counters:
+    """What happened so far, for statistics."""
+
+    verified: int = 0
+    bad_signatures: int = 0
+    duplicates: int = 0
+    deltas_applied: int = 0
+    deltas_missed: int = 0
+    trees_fetched: int = 0
+    flushes: int = 0
+    sync_rounds: int = 0
+
+
+@frozen
+class Settled:
+    """Which header of a stream a Store token brings to disk."""
+
+    stream: StreamKey
+    ref: Ref
+
+
+@define(eq=False)
+class Context:
+    """Shared by the parts of one replica."""
+
+    identity: Identity
+    genesis: bytes
+    epoch: Epoch
+    limits: Limits
+    dice: Dice
+    verify: Verify
+    holdings: Holdings
+    quarantine: Quarantine = field(factory=Quarantine)
+    links: dict[int, LinkState] = field(factory=dict)
+    publics: dict[PeerId, bytes] = field(factory=dict)
+    """Keys of origins whose streams were verified here."""
+    counters: Counters = field(factory=Counters)
+    settling: dict[int, tuple[Settled, ...]] = field(factory=dict)
+    now: float = 0.0
+    out: list[Output] = field(factory=list)
+    _tokens: int = 0
+
+    @property
+    def me(self) -> PeerId:
+        """Our own peer id."""
+        return self.identity.peer
+
+    def send(self, link: int, lane: Lane, message: Parsed, key: KeyOnWire = KeyOnWire.SENT) -> None:
+        """Queue one message for a link."""
+        self.out.append(ToLink(link, lane, build(message, key)))
+
+    def new_token(self) -> int:
+        """Return a fresh token for a Store."""
+        self._tokens += 1
+        return self._tokens
+
+    def store(self, rows: tuple[Row, ...], settles: tuple[Settled, ...] = ()) -> None:
+        """Ask for rows to be stored; what they settle counts as durable when they are."""
+        token = self.new_token()
+        if settles:
+            self.settling[token] = settles
+        self.out.append(Store(rows, token))
+
+    def peer_of(self, link: int | None) -> PeerId | None:
+        """Return who is at the other end of a link, or None when it is gone."""
+        state = None if link is None else self.links.get(link)
+        return None if state is None else state.peer
+
+    def offend(self, stream: StreamKey, header_hash: bytes, rule: str, link: int | None) -> None:
+        """Put a header in quarantine, report it, and tell the link that brought it."""
+        peer = self.peer_of(link)
+        if self.quarantine.rule(header_hash) is None:
+            self.quarantine.add(Offence(stream, header_hash, rule, self.now, peer))
+            self.out.append(Quarantined(stream.origin, stream.channel, rule, peer))
+        self.refuse(stream, header_hash, rule, link)
+
+    def refuse(self, stream: StreamKey, header_hash: bytes, rule: str, link: int | None) -> None:
+        """Tell a link, once, that we will not take a header."""
+        state = None if link is None else self.links.get(link)
+        if link is not None and state is not None and state.tell_once(header_hash):
+            self.send(link, Lane.REPAIR, Refused(stream, header_hash, rule))
+
+    def waste(self, stream: StreamKey, rule: str, link: int | None) -> None:
+        """Count something that fails its own proof against the link that brought it."""
+        self.out.append(Quarantined(stream.origin, stream.channel, rule, self.peer_of(link)))
+        state = None if link is None else self.links.get(link)
+        if link is None or state is None:
+            return
+        state.wasted += 1
+        if state.wasted == WASTED_MAX:
+            self.out.append(Misbehaved(link, f"{WASTED_MAX} messages failed their proof: {rule}"))

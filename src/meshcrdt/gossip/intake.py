@@ -1,0 +1,193 @@
+"""Headers from peers: the checks that each passes before anything is built from it.
+
+The order matters for cost and for safety: held or outranked first (a duplicate never
+costs a signature, F27), then quarantine, then the signature, then the rules. Only a
+header that passed all is worth staging a state for.
+"""
+
+from __future__ import annotations
+
+from attrs import evolve
+
+from meshcrdt.gossip.adopt import Adopter
+from meshcrdt.gossip.context import Context
+from meshcrdt.gossip.evidence import Evidence
+from meshcrdt.gossip.header import Envelope, Ref, StreamKey
+from meshcrdt.gossip.local import Local
+from meshcrdt.gossip.messages import Announce, Delta, Nodes
+from meshcrdt.gossip.rebase import Rebase
+from meshcrdt.gossip.repair import Repair
+from meshcrdt.gossip.stream import State, changed_tree
+from meshcrdt.gossip.sync import Sync
+from meshcrdt.gossip.validity import counts_rule, header_rule, record_rule
+from meshcrdt.trust.identity import peer_id
+
+
+class Intake:
+    """Takes deltas and announced headers from links."""
+
+    def __init__(
+        self,
+        context: Context,
+        *,
+        adopter: Adopter,
+        repair: Repair,
+        sync: Sync,
+        evidence: Evidence,
+        rebase: Rebase,
+        local: Local,
+    ) -> None:
+        self._context = context
+        self._adopter = adopter
+        self._repair = repair
+        self._sync = sync
+        self._evidence = evidence
+        self._rebase = rebase
+        self._local = local
+
+    def lacks(self, key: StreamKey, ref: Ref) -> bool:
+        """Return whether a header that a peer holds is worth asking for."""
+        context = self._context
+        if key.origin == context.me and self._local.in_flight(key.channel):
+            return False
+        parked = self._adopter.parking.get(key)
+        if parked is not None and parked.state.ref >= ref:
+            return False
+        held = self._adopter.held_ref(key)
+        if held is None:
+            return context.holdings.admits(key)
+        return ref > held or self._rebase.was_missed(key, ref)
+
+    def delta(self, link: int, message: Delta) -> None:
+        """Merge an eager delta, or ask for what it needs."""
+        context = self._context
+        envelope = message.envelope
+        header = envelope.header
+        key = header.stream
+        if not self._is_news(envelope, link):
+            return
+        base = self._base(key, message.since)
+        if message.since is not None and base is None:
+            context.counters.deltas_missed += 1
+            self._repair.want(key, link)
+            return
+        known = self._verified(envelope, link)
+        if known is None:
+            return
+        for record in message.puts:
+            rule = record_rule(record, header)
+            if rule is not None:
+                # Signed or not is only known once the root fits: fetch it and judge the tree.
+                self._fetch(known, link)
+                return
+        tree, cost = changed_tree(base, message.puts, message.drops)
+        if tree.root != header.state_root:
+            context.counters.deltas_missed += 1
+            self._fetch(known, link)
+            return
+        rule = counts_rule(header, keys=len(tree), cost_bytes=cost)
+        if rule is not None:
+            context.offend(key, header.hash, rule, link)
+            return
+        context.counters.deltas_applied += 1
+        self._enter(State(known, tree), link)
+
+    def _fetch(self, envelope: Envelope, link: int) -> None:
+        state = self._repair.start(envelope, link, ())
+        if state is not None:
+            self._enter(state, link)
+
+    def announce(self, link: int, message: Announce) -> None:
+        """Begin to fetch the state of an announced header."""
+        if not self._is_news(message.envelope, link):
+            return
+        known = self._verified(message.envelope, link)
+        if known is None:
+            return
+        state = self._repair.start(known, link, message.parts)
+        if state is not None:
+            self._enter(state, link)
+
+    def nodes(self, link: int, message: Nodes) -> None:
+        """Take nodes of a tree that is being fetched."""
+        state = self._repair.nodes(link, message)
+        if state is not None:
+            self._enter(state, link)
+
+    def _base(self, key: StreamKey, since: Ref | None) -> State | None:
+        """Return the state that a delta builds on: held, or parked for its deps."""
+        if since is None:
+            return None
+        stream = self._context.holdings.stream(key)
+        if stream is not None and stream.state.ref == since:
+            return stream.state
+        parked = self._adopter.parking.get(key)
+        if parked is not None and parked.state.ref == since:
+            return parked.state
+        return None
+
+    def _is_news(self, envelope: Envelope, link: int) -> bool:
+        """Return whether a header may change anything; costs no signature for duplicates."""
+        context = self._context
+        header = envelope.header
+        key, ref = header.stream, header.ref
+        stream = context.holdings.stream(key)
+        if stream is not None and stream.state.ref == ref:
+            context.counters.duplicates += 1
+            return False
+        rule = context.quarantine.rule(ref.hash)
+        if rule is not None:
+            context.refuse(key, ref.hash, rule, link)
+            return False
+        if stream is not None:
+            held = stream.state
+            if (held.header.epoch, held.header.seq) == (header.epoch, header.seq):
+                self._equivocation(envelope, held.envelope, link)
+            if self.lacks(key, ref):
+                return True
+            context.counters.duplicates += 1
+            if ref < held.ref and context.links[link].peer == key.origin:
+                self._sync.offer(link, key)
+            return False
+        return self.lacks(key, ref)
+
+    def _equivocation(self, envelope: Envelope, held: Envelope, link: int) -> None:
+        known = evolve(envelope, public=held.public)
+        self._context.counters.verified += 1
+        if known.verified_by(self._context.verify):
+            self._evidence.consider(known, held, link)
+
+    def _verified(self, envelope: Envelope, link: int) -> Envelope | None:
+        """Return the envelope with its key when signature and rules hold, else None."""
+        context = self._context
+        header = envelope.header
+        public = envelope.public or context.publics.get(header.origin, b"")
+        if not public:
+            self._repair.want(header.stream, link)
+            return None
+        known = evolve(envelope, public=public)
+        context.counters.verified += 1
+        if peer_id(public) != header.origin or not known.verified_by(context.verify):
+            context.counters.bad_signatures += 1
+            context.waste(header.stream, "signature", link)
+            return None
+        rule = header_rule(header)
+        if rule is not None:
+            context.offend(header.stream, header.hash, rule, link)
+            return None
+        return known
+
+    def _enter(self, state: State, link: int) -> None:
+        key = state.header.stream
+        if key.origin != self._context.me:
+            self._adopter.offer(state, link)
+        elif self._local.in_flight(key.channel):
+            return
+        elif self._rebase.was_missed(key, state.ref):
+            self._rebase.recover(state)
+        else:
+            before = self._local.held(key.channel)
+            self._adopter.offer(state, link)
+            if self._local.held(key.channel) is state:
+                self._rebase.went_ahead(before, state)
+        self._repair.arrived(key)

@@ -1,0 +1,348 @@
+"""One replica: every stream that this node knows, and how they spread.
+
+The machine that the node drives. It owns no rule itself: writing is `local`, merging
+`adopt`, checks on what comes in `intake`, fetching `repair` and `fetch`, comparing `sync`,
+going back and clones `rebase`. It never raises for what a peer sends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import assert_never
+
+from attrs import frozen
+
+from meshcrdt.base.dice import Dice
+from meshcrdt.base.ids import Epoch, PeerId
+from meshcrdt.base.limits import DEFAULT_LIMITS, Limits
+from meshcrdt.errors import InternalError, MalformedTree, UsageError
+from meshcrdt.gossip.adopt import Adopter
+from meshcrdt.gossip.broadcast import Adjacent, Broadcast, nobody_adjacent
+from meshcrdt.gossip.cancels import Intent, Purpose
+from meshcrdt.gossip.changes import Change
+from meshcrdt.gossip.context import Context, LinkState
+from meshcrdt.gossip.durable import EVIDENCE_TABLE, load_streams
+from meshcrdt.gossip.evidence import Evidence
+from meshcrdt.gossip.header import Ref, StreamKey, Verify
+from meshcrdt.gossip.holdings import Channel, Holdings
+from meshcrdt.gossip.intake import Intake
+from meshcrdt.gossip.local import Local
+from meshcrdt.gossip.merkle import HASH_BYTES
+from meshcrdt.gossip.messages import (
+    Absent,
+    Announce,
+    Delta,
+    Get,
+    Heads,
+    Message,
+    NodeAt,
+    Nodes,
+    Parsed,
+    Proof,
+    Refused,
+    Root,
+    Want,
+    parse,
+)
+from meshcrdt.gossip.outputs import Alarm, Misbehaved, Output
+from meshcrdt.gossip.reading import Reading
+from meshcrdt.gossip.rebase import Rebase
+from meshcrdt.gossip.repair import Repair
+from meshcrdt.gossip.serve import Server
+from meshcrdt.gossip.sync import Sync
+from meshcrdt.trust.identity import Identity
+from meshcrdt.trust.identity import verify as verify_signature
+
+
+@frozen
+class ReplicaStatistics:
+    """Counts and sizes at one moment."""
+
+    channels: int
+    streams: int
+    records: int
+    writes_waiting: int
+    requests_under_way: int
+    parked: int
+    quarantined: int
+    equivocations: int
+    verified: int
+    bad_signatures: int
+    duplicates: int
+    deltas_applied: int
+    deltas_missed: int
+    trees_fetched: int
+    flushes: int
+    sync_rounds: int
+
+
+class Replica(Reading):
+    """The gossip machine of one node. Every method that can cause something returns outputs."""
+
+    def __init__(
+        self,
+        *,
+        identity: Identity,
+        genesis: bytes,
+        epoch: Epoch,
+        dice: Dice,
+        limits: Limits = DEFAULT_LIMITS,
+        verify: Verify = verify_signature,
+        adjacent: Adjacent = nobody_adjacent,
+    ) -> None:
+        """Make an empty replica; raises UsageError for a genesis hash of the wrong size."""
+        if len(genesis) != HASH_BYTES:
+            raise UsageError(f"a genesis hash has {HASH_BYTES} bytes, not {len(genesis)}")
+        holdings = Holdings(limits)
+        context = Context(
+            identity=identity,
+            genesis=genesis,
+            epoch=epoch,
+            limits=limits,
+            dice=dice,
+            verify=verify,
+            holdings=holdings,
+        )
+        self._context = context
+        self._repair = Repair(context)
+        self._server = Server(context)
+        self._local = Local(context)
+        self._evidence = Evidence(context)
+        self._rebase = Rebase(context, self._local, self._server)
+        self._adopter = Adopter(
+            context,
+            Broadcast(context.me, adjacent),
+            want=self._repair.want,
+            adopted=self._adopted,
+            replaced=self._rebase.replaced,
+        )
+        self._sync = Sync(context, want=self._repair.want, lacks=self._lacks)
+        self._intake = Intake(
+            context,
+            adopter=self._adopter,
+            repair=self._repair,
+            sync=self._sync,
+            evidence=self._evidence,
+            rebase=self._rebase,
+            local=self._local,
+        )
+        self._tidy: set[tuple[str, bytes]] = set()
+
+    def _lacks(self, key: StreamKey, ref: Ref) -> bool:
+        return self._intake.lacks(key, ref)
+
+    def _outputs(self) -> list[Output]:
+        out, self._context.out = self._context.out, []
+        return out
+
+    # --- life --------------------------------------------------------------------------
+
+    def load(self, tables: Mapping[str, Mapping[bytes, bytes]], now: float) -> list[Output]:
+        """Take what the store holds; call once, before anything else.
+
+        A stream that fails its own checks drops to bottom with an Alarm and is fetched
+        again. Raises UsageError when the store holds own headers of this epoch or above.
+        """
+        context = self._context
+        context.now = now
+        for loaded in load_streams(tables, context.genesis, context.verify):
+            state = loaded.state
+            if state is None:
+                context.out.append(Alarm(f"store: {loaded.name} is dropped: {loaded.reason}"))
+                context.store(loaded.delete)
+                continue
+            header = state.header
+            if header.origin == context.me and header.epoch >= context.epoch:
+                raise UsageError(
+                    f"epoch {context.epoch} is not above the stored {header.epoch} of "
+                    f"channel {header.channel!r}"
+                )
+            changed = frozenset(entry.key for entry in state.tree.entries())
+            context.holdings.adopt(state, changed)
+            context.publics[header.origin] = state.envelope.public
+            stream = context.holdings.stream(header.stream)
+            if stream is not None:
+                stream.durable = state.ref
+                stream.arrived_at = now
+            if header.origin == context.me:
+                self._local.loaded(state)
+        for key, _ in context.holdings.streams():
+            if key.origin == context.me:
+                self._react(context.holdings.channels[key.channel], None)
+        self._evidence.load(tables.get(EVIDENCE_TABLE, {}))
+        return self._outputs()
+
+    def reepoch(self, epoch: Epoch) -> None:
+        """Go on under a higher epoch; raises UsageError when it is not higher."""
+        if epoch <= self._context.epoch:
+            raise UsageError(f"epoch {epoch} is not above {self._context.epoch}")
+        self._context.epoch = epoch
+
+    @property
+    def epoch(self) -> Epoch:
+        """The epoch under which this process writes."""
+        return self._context.epoch
+
+    def link_opened(self, link: int, peer: PeerId, now: float) -> list[Output]:
+        """Note a new link and compare roots on it."""
+        self._context.now = now
+        self._context.links[link] = LinkState(peer)
+        self._sync.link_opened(link)
+        self._evidence.link_opened(link)
+        return self._outputs()
+
+    def link_closed(self, link: int, now: float) -> list[Output]:
+        """Forget a link; what was expected from it is asked for elsewhere."""
+        self._context.now = now
+        if self._context.links.pop(link, None) is not None:
+            self._repair.link_closed(link)
+        return self._outputs()
+
+    def received(self, link: int, message: Message, now: float) -> list[Output]:
+        """Take one message of codes 16 to 31; never raises for what it says."""
+        context = self._context
+        context.now = now
+        if link not in context.links:
+            return []
+        try:
+            parsed = parse(message, context.genesis)
+        except MalformedTree as error:
+            context.out.append(Misbehaved(link, str(error)))
+            return self._outputs()
+        self._dispatch(link, parsed)
+        return self._outputs()
+
+    def _dispatch(self, link: int, message: Parsed) -> None:
+        match message:
+            case Root():
+                self._sync.root(link, message)
+            case NodeAt():
+                self._sync.node(link, message)
+            case Heads():
+                self._sync.heads(link, message)
+            case Want():
+                self._server.want(link, message)
+            case Delta():
+                self._intake.delta(link, message)
+            case Announce():
+                self._intake.announce(link, message)
+            case Get():
+                self._server.get(link, message)
+            case Nodes():
+                self._intake.nodes(link, message)
+            case Absent():
+                self._repair.absent(link, message)
+            case Proof():
+                self._evidence.received(link, message)
+            case Refused(_, digest, _):
+                self._context.links[link].note_refused(digest)
+            case _:
+                assert_never(message)
+
+    def next_deadline(self) -> float | None:
+        """Return when `handle_timeout` is due, or None."""
+        due = (self._sync.next_deadline(), self._repair.next_deadline())
+        return min((deadline for deadline in due if deadline is not None), default=None)
+
+    def handle_timeout(self, now: float) -> list[Output]:
+        """Do what is due: retry requests, compare roots, drop cancels that are answered."""
+        self._context.now = now
+        self._repair.handle_timeout()
+        if self._sync.handle_timeout():
+            self._stage_tidy()
+        return self._outputs()
+
+    def _stage_tidy(self) -> None:
+        for channel, key in sorted(self._tidy):
+            self._local.stage(channel, Intent(key, Purpose.TIDY))
+        self._tidy.clear()
+
+    # --- writing -----------------------------------------------------------------------
+
+    def write(self, channel: str, changes: Sequence[Change]) -> int:
+        """Stage changes to own records, atomic within the channel; returns a ticket.
+
+        `flush` signs what is staged, and Committed(ticket, ...) tells when it is part of
+        the replicated state. Raises UsageError or CapacityError with nothing changed.
+        """
+        return self._local.write(channel, changes)
+
+    def flush(self, now: float) -> list[Output]:
+        """Sign and store what is staged, one flush a channel; call after every event."""
+        context = self._context
+        context.now = now
+        for flight in self._local.flush():
+            self._adopter.enter(flight.state, flight.changed, link=None)
+            self._local.commit(flight)
+        return self._outputs()
+
+    def stored(self, token: int, now: float) -> list[Output]:
+        """Take the store's confirmation of a Store output; tokens come back in order."""
+        context = self._context
+        context.now = now
+        flight = self._local.stored(token)
+        if flight is not None:
+            self._adopter.enter(flight.state, flight.changed, link=None)
+            stream = context.holdings.stream(flight.state.header.stream)
+            if stream is not None:
+                stream.durable = flight.state.ref
+            self._local.commit(flight)
+            self._adopter.release(flight.state.header.channel)
+        for settled in context.settling.pop(token, ()):
+            stream = context.holdings.stream(settled.stream)
+            if stream is not None and (stream.durable is None or stream.durable < settled.ref):
+                stream.durable = settled.ref
+        return self._outputs()
+
+    def _adopted(self, key: StreamKey, changed: frozenset[bytes]) -> None:
+        """React to a stream that moved: owners drop on sight, removers tidy later."""
+        self._repair.arrived(key)
+        self._react(self._context.holdings.channels[key.channel], changed)
+
+    def _react(self, channel: Channel, changed: frozenset[bytes] | None) -> None:
+        me = self._context.me
+        for key in channel.index if changed is None else changed:
+            own = channel.index.get(key, {}).get(me)
+            if own is None:
+                continue
+            if own.value is not None and channel.superseded_by(key, own.dot):
+                self._local.stage(channel.name, Intent(key, Purpose.SEEN))
+            if any(channel.settled(key, dot) is not None for dot in own.supersedes):
+                self._tidy.add((channel.name, key))
+
+    # --- for the simulator and the operator --------------------------------------------
+
+    def check(self) -> None:
+        """Raise InternalError when an invariant does not hold."""
+        self._context.holdings.check()
+        self._context.quarantine.check()
+        self._adopter.parking.check()
+        self._repair.check()
+        self._evidence.check()
+        self._local.check()
+        if self._context.out:
+            raise InternalError("outputs were left behind")
+
+    def statistics(self) -> ReplicaStatistics:
+        """Return counts and sizes."""
+        context = self._context
+        counters = context.counters
+        states = [stream.state for _, stream in context.holdings.streams()]
+        return ReplicaStatistics(
+            channels=len(self.channels()),
+            streams=len(states),
+            records=sum(state.header.live_keys for state in states),
+            writes_waiting=self._local.waiting,
+            requests_under_way=len(self._repair),
+            parked=len(self._adopter.parking),
+            quarantined=len(context.quarantine),
+            equivocations=len(self._evidence),
+            verified=counters.verified,
+            bad_signatures=counters.bad_signatures,
+            duplicates=counters.duplicates,
+            deltas_applied=counters.deltas_applied,
+            deltas_missed=counters.deltas_missed,
+            trees_fetched=counters.trees_fetched,
+            flushes=counters.flushes,
+            sync_rounds=counters.sync_rounds,
+        )

@@ -1,0 +1,109 @@
+"""Answers to Want and Get: stateless, from what is held (rules R1, R3).
+
+Anyone who holds a stream serves it. A Want is answered by what changed since the asker's
+header when that is still remembered, by the whole state when it is small, else by the
+header alone, whose tree the asker then fetches. Only held states are served: never a
+local write that waits for the disk (F15), never half a fetch (F2).
+"""
+
+from __future__ import annotations
+
+from meshcrdt.gossip.context import Context
+from meshcrdt.gossip.deltas import delta_since, delta_whole
+from meshcrdt.gossip.fetch import node_parts, part_bytes
+from meshcrdt.gossip.header import Ref, StreamKey
+from meshcrdt.gossip.messages import (
+    MESSAGE_BYTES_MAX,
+    Absent,
+    Announce,
+    Delta,
+    Ending,
+    Get,
+    Nodes,
+    Part,
+    Want,
+)
+from meshcrdt.gossip.outputs import Lane
+from meshcrdt.gossip.stream import State, Stream
+
+WHOLE_BYTES_MAX = 32 * 1024
+ANSWER_MESSAGES_MAX = 4
+
+
+class Server:
+    """Serves held streams to peers."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self.orphans: dict[StreamKey, State] = {}
+        """Own-epoch states that an origin with an older disk went past: see `own.py`."""
+
+    def want(self, link: int, message: Want) -> None:
+        """Answer a Want."""
+        context = self._context
+        stream = context.holdings.stream(message.stream)
+        refused = context.links[link].refused
+        if (
+            stream is None
+            or stream.state.header.hash in refused
+            or (message.have is not None and message.have >= stream.state.ref)
+        ):
+            context.send(link, Lane.REPAIR, Absent(message.stream))
+            return
+        self._answer(link, stream, message.have)
+
+    def _answer(self, link: int, stream: Stream, have: Ref | None) -> None:
+        state = stream.state
+        keys = None if have is None else stream.keys_since(have)
+        if keys is not None and have is not None:
+            answer, key = delta_since(have, state, keys)
+        elif state.header.live_bytes <= WHOLE_BYTES_MAX:
+            answer, key = delta_whole(state)
+        else:
+            self.announce(link, state)
+            return
+        if isinstance(answer, Delta):
+            self._context.send(link, Lane.REPAIR, answer, key)
+        else:
+            self.announce(link, state)
+
+    def announce(self, link: int, state: State) -> None:
+        """Send a header whose state is to be fetched, with the top of its tree."""
+        top = state.tree.node(b"")
+        parts: list[Part] = []
+        if top is not None:
+            parts = node_parts(b"", top, bytes_max=MESSAGE_BYTES_MAX // 2)[:1]
+        self._context.send(link, Lane.REPAIR, Announce(state.envelope, tuple(parts)))
+
+    def get(self, link: int, message: Get) -> None:
+        """Answer a Get with at most four messages; the asker asks again for the rest."""
+        context = self._context
+        sources = [
+            state.tree
+            for state in (self._held(message.stream), self.orphans.get(message.stream))
+            if state is not None
+        ]
+        moved = not sources
+        batches: list[list[Part]] = [[]]
+        size = 0
+        for path, digest in message.items:
+            found = [node for tree in sources if (node := tree.node(path)) and node.hash == digest]
+            if not found:
+                moved = True
+                continue
+            for part in node_parts(path, found[0], bytes_max=MESSAGE_BYTES_MAX // 2):
+                size += part_bytes(part)
+                if size > MESSAGE_BYTES_MAX and batches[-1]:
+                    batches.append([])
+                    size = part_bytes(part)
+                batches[-1].append(part)
+            if len(batches) > ANSWER_MESSAGES_MAX:
+                break
+        last = Ending.MOVED if moved else Ending.DONE
+        for number, batch in enumerate(batches, 1):
+            ending = last if number == len(batches) else Ending.MORE
+            context.send(link, Lane.REPAIR, Nodes(message.stream, tuple(batch), ending))
+
+    def _held(self, key: StreamKey) -> State | None:
+        stream = self._context.holdings.stream(key)
+        return None if stream is None else stream.state

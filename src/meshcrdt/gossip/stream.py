@@ -1,0 +1,116 @@
+"""One held stream: the state of exactly one signed header, and how it moved lately.
+
+By rule R2 a replica shows, stores, relays and serves nothing between two headers. A
+`State` is immutable; joining means replacing it by a greater one.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+
+from attrs import define, field, frozen
+
+from meshcrdt.base.ids import PeerId
+from meshcrdt.errors import InternalError
+from meshcrdt.gossip.header import Envelope, Header, Ref
+from meshcrdt.gossip.merkle import MerkleMap
+from meshcrdt.gossip.record import Record
+
+JOURNAL_STEPS_MAX = 64
+JOURNAL_BYTES_MAX = 64 * 1024
+
+
+@frozen
+class State:
+    """A header with the live records under its root."""
+
+    envelope: Envelope
+    tree: MerkleMap[Record]
+
+    @property
+    def header(self) -> Header:
+        """The signed header."""
+        return self.envelope.header
+
+    @property
+    def ref(self) -> Ref:
+        """Place of the header in the order of its stream."""
+        return self.envelope.header.ref
+
+
+def changed_tree(
+    state: State | None, puts: Iterable[Record], drops: Iterable[bytes]
+) -> tuple[MerkleMap[Record], int]:
+    """Return the tree after a change to a state (None is the empty one), and its cost in bytes."""
+    tree: MerkleMap[Record] = MerkleMap() if state is None else state.tree
+    cost = 0 if state is None else state.header.live_bytes
+    puts_by_key = {record.key: record for record in puts}
+    gone = set(drops) - puts_by_key.keys()
+    for key in (*gone, *puts_by_key):
+        before = tree.get(key)
+        cost -= 0 if before is None else before.cost_bytes
+    cost += sum(record.cost_bytes for record in puts_by_key.values())
+    changed = tree.updated(
+        ((record.key, record.hash, record) for record in puts_by_key.values()), gone
+    )
+    return changed, cost
+
+
+@frozen
+class _Step:
+    since: Ref
+    keys: frozenset[bytes]
+    size_bytes: int
+
+
+@define
+class Stream:
+    """What a replica holds of one stream."""
+
+    state: State
+    from_peer: PeerId | None = None
+    arrived_at: float = 0.0
+    durable: Ref | None = None
+    """The newest header known to be on disk; None for volatile channels."""
+    _journal: deque[_Step] = field(factory=deque)
+    _journal_bytes: int = 0
+
+    def advance(self, state: State, changed: frozenset[bytes]) -> None:
+        """Replace the state by a greater one and remember which keys moved."""
+        if state.ref <= self.state.ref:
+            raise InternalError("a stream moves only to a greater header")
+        size = 64 + sum(map(len, changed))
+        self._journal.append(_Step(self.state.ref, changed, size))
+        self._journal_bytes += size
+        while len(self._journal) > JOURNAL_STEPS_MAX or self._journal_bytes > JOURNAL_BYTES_MAX:
+            self._journal_bytes -= self._journal.popleft().size_bytes
+        self.state = state
+
+    def keys_since(self, ref: Ref) -> frozenset[bytes] | None:
+        """Return the keys that moved since a header, or None when that is not remembered.
+
+        A backlog of several headers so collapses into the newest one plus what changed (F3).
+        """
+        keys: set[bytes] = set()
+        for step in reversed(self._journal):
+            keys |= step.keys
+            if step.since == ref:
+                return frozenset(keys)
+        return None
+
+    def knew(self, ref: Ref) -> bool:
+        """Return whether this header was held here lately, now or before."""
+        return self.state.ref == ref or any(step.since == ref for step in self._journal)
+
+    def check(self) -> None:
+        """Raise InternalError unless the state is that of its header."""
+        header = self.state.header
+        tree = self.state.tree
+        if tree.root != header.state_root:
+            raise InternalError(f"{header.stream}: the state does not match the signed root")
+        cost = sum(entry.value.cost_bytes for entry in tree.entries())
+        if len(tree) != header.live_keys or cost != header.live_bytes:
+            raise InternalError(f"{header.stream}: the counts of the header are not the state's")
+        if self.durable is not None and self.durable > self.state.ref:
+            raise InternalError(f"{header.stream}: the disk is ahead of memory")
