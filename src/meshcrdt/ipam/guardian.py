@@ -1,0 +1,86 @@
+"""The lone guardian as a machine: orders come in, changes are published, answers go out after.
+
+Nothing is answered before `published`: an answer that overtakes its own durability would
+give one block to two peers after a crash. Refusals change nothing and go out at once. Sets
+of three and five guardians replace the body of `order` by a vote; requesters do not see it.
+"""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+from meshcrdt.errors import InternalError
+from meshcrdt.ipam.policy import power_of_two_at_most
+from meshcrdt.ipam.register import Register, RequestId
+from meshcrdt.ipam.shard import Carved, CarveOrder, Denial, Denied, Puts, Shard
+
+ORDERS_WAITING_MAX = 4_096
+"""Orders whose change is not durable yet; more are told to come back."""
+
+
+@frozen
+class Verdict:
+    """The answer to one order: the register of the block, or a denial."""
+
+    request: RequestId
+    result: Register | Denied
+
+
+@frozen
+class Change:
+    """A staged change to publish under a token."""
+
+    token: int
+    puts: Puts
+
+
+class LoneGuardian:
+    """Orders every change of the shard in one sequence that is durable before it is told."""
+
+    def __init__(self, shard: Shard) -> None:
+        self.shard = shard
+        self._token = 0
+        self._waiting: dict[int, tuple[RequestId, Register]] = {}
+        self._token_of: dict[RequestId, int] = {}
+
+    def order(self, order: CarveOrder, *, members: int) -> Verdict | Change | None:
+        """Take one order. None means that the same one is already on its way to the disk."""
+        if order.request in self._token_of:
+            return None
+        if len(self._waiting) >= ORDERS_WAITING_MAX:
+            return Verdict(order.request, Denied(Denial.RECOVERING))
+        fair = self.shard.pool_size(order.within) // (2 * max(members, 4))
+        size = min(power_of_two_at_most(order.size), power_of_two_at_most(fair))
+        outcome = self.shard.carve(CarveOrder(order.request, order.within, size, order.exact))
+        if isinstance(outcome, Denied):
+            return Verdict(order.request, outcome)
+        return self._publish(order.request, outcome)
+
+    def _publish(self, request: RequestId, carved: Carved) -> Verdict | Change:
+        """Answer what is durable already; publish what is not."""
+        if not carved.puts:
+            return Verdict(request, carved.register)
+        self._token += 1
+        self._waiting[self._token] = (request, carved.register)
+        self._token_of[request] = self._token
+        return Change(self._token, carved.puts)
+
+    def published(self, token: int) -> Verdict | None:
+        """Return the answer that may go out now that its change is durable."""
+        waiting = self._waiting.pop(token, None)
+        if waiting is None:
+            return None
+        request, register = waiting
+        del self._token_of[request]
+        return Verdict(request, register)
+
+    @property
+    def waiting(self) -> int:
+        """Orders whose change is not durable yet."""
+        return len(self._waiting)
+
+    def check(self) -> None:
+        """Raise InternalError unless the shard is whole and every wait can be answered."""
+        self.shard.check()
+        if len(self._waiting) != len(self._token_of):
+            raise InternalError("guardian: an order waits twice")

@@ -1,0 +1,123 @@
+"""What this node owns and gives: its blocks, their space, and the allocations in them.
+
+The own durable table is its record. A block counts from the moment its row is stored in the
+same transaction as the first thing that depends on it, and no longer when a newer proved
+record says otherwise: then nothing new is given from it, and what lives there stays.
+"""
+
+from __future__ import annotations
+
+from meshcrdt.base.ids import PeerId
+from meshcrdt.base.limits import Limits
+from meshcrdt.errors import CorruptStore, InternalError, MalformedTree
+from meshcrdt.ipam.allocations import Allocations, Row
+from meshcrdt.ipam.blocks import show
+from meshcrdt.ipam.durable import (
+    AllocationRow,
+    block_key,
+    parse_allocation_key,
+)
+from meshcrdt.ipam.register import Register
+from meshcrdt.ipam.registry import Registry
+from meshcrdt.ipam.space import Space
+from meshcrdt.ipam.statistics import UniverseStatistics
+from meshcrdt.ranges import Address, Cidr
+
+
+class Holdings:
+    """Own blocks and allocations, kept in step with the registry."""
+
+    def __init__(self, me: PeerId, registry: Registry, limits: Limits) -> None:
+        self._me = me
+        self._registry = registry
+        self.space = Space()
+        self.allocations = Allocations(self.space, cooldown_s=limits.reuse_cooldown_s)
+        self._blocks: dict[Cidr, Register] = {}
+
+    def load_block(self, key: bytes, value: bytes) -> None:
+        """Take over the row of a block; raises CorruptStore naming the key."""
+        try:
+            register = Register.decode(value)
+            if key != block_key(register.cidr):
+                raise MalformedTree(f"it holds the block {register.cidr}")
+            if any(register.cidr.overlaps(held) for held in self._blocks):
+                raise MalformedTree(f"its block {register.cidr} overlaps another")
+        except MalformedTree as error:
+            raise CorruptStore(f"table 'ipam', key {key.hex()}: {error}") from error
+        self._add(register)
+
+    def load_allocation(self, key: bytes, value: bytes, now: float) -> None:
+        """Take over the row of an address, after all blocks; raises CorruptStore."""
+        try:
+            address = parse_allocation_key(key)
+            row = AllocationRow.decode(value)
+            if self.space.block_of(address) is None:
+                raise MalformedTree("its address is in no own block")
+        except MalformedTree as error:
+            raise CorruptStore(f"table 'ipam', key {key.hex()}: {error}") from error
+        self.allocations.load(address, row, now)
+
+    def _add(self, register: Register) -> None:
+        self.space.add(register.cidr)
+        self._blocks[register.cidr] = register
+        self._registry.merge_register(register)
+
+    def take_block(self, register: Register) -> Row:
+        """Own a block from now on; returns its row. It must overlap no own block."""
+        self._add(register)
+        return block_key(register.cidr), register.encode()
+
+    def overlaps(self, cidr: Cidr) -> bool:
+        """Return True when a range shares an address with an own block."""
+        return any(held.overlaps(cidr) for held in self._blocks)
+
+    def review(self, changed: Cidr) -> list[Cidr]:
+        """Suspend the own blocks that a changed record contradicts; returns the new ones."""
+        return [
+            block.cidr
+            for block in self._blocks.values()
+            if block.cidr.overlaps(changed)
+            and self._registry.contradicts(block, self._me)
+            and self.space.suspend(block.cidr)
+        ]
+
+    # --- queries -----------------------------------------------------------------------
+
+    @property
+    def blocks(self) -> tuple[Register, ...]:
+        """The own blocks in order, with the registers that gave them."""
+        return tuple(self._blocks[cidr] for cidr in sorted(self._blocks))
+
+    def lookup(self, workload: str) -> tuple[str, ...]:
+        """Return what a workload holds, as "ADDRESS/LENGTH", IPv4 first."""
+        held = self.allocations.held(workload)
+        return tuple(show(address, held[address]) for address in sorted(held))
+
+    def addresses(self) -> dict[Address, str]:
+        """Return every address in use with its workload."""
+        return {
+            address: workload for workload, held in self.allocations.entries() for address in held
+        }
+
+    def universes(self) -> tuple[UniverseStatistics, ...]:
+        """Return the counts of each universe."""
+        return tuple(
+            UniverseStatistics(
+                cidr=str(cidr),
+                owned=self.space.owned(cidr),
+                free=self.space.free(cidr),
+                used=self.allocations.used_in(cidr),
+                pool=self._registry.pool_size(cidr),
+            )
+            for cidr in self._registry.trie.universes
+        )
+
+    def check(self) -> None:
+        """Raise InternalError unless blocks, space and allocations agree."""
+        self.allocations.check()
+        if set(self._blocks) != set(self.space.blocks):
+            raise InternalError("holdings: the space has other blocks than the registers say")
+        for register in self._blocks.values():
+            owner = register.owner
+            if owner is None or owner.peer != self._me:
+                raise InternalError(f"holdings: {register.cidr} is held but owned by {owner}")

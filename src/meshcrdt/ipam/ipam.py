@@ -1,0 +1,334 @@
+"""The IPAM machine: addresses from own blocks at once, more blocks from the pool ahead of need.
+
+Every peer, the guardian included, runs the same machine. A node allocates from blocks that
+it owns with nobody's permission, so a minority goes on; only growth needs the guardian of
+the pool, which is the maker of the genesis. Calls end by their deadline with one outcome.
+
+The node drives it: `load` own rows, `register_changed` for every record of channel "ipam"
+held at start, then `ready`; until then calls wait and orders are put off, because a guardian
+that served before it had read its own stream would carve the same block twice.
+
+Places of later work: reclaim and evict are orders beside `carve` in `shard.py`; attach (a
+host boot that raises the epoch of own blocks) comes between `load` and `ready`; portable
+space is a tenure in `register.py` and a chain in its proof; sets of guardians replace
+`guardian.py`, and their messages have codes in `messages.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from meshcrdt.base.dice import Dice
+from meshcrdt.base.ids import Epoch, PeerId
+from meshcrdt.base.limits import Limits
+from meshcrdt.base.tree import Tree
+from meshcrdt.errors import CorruptStore, InternalError, MalformedTree
+from meshcrdt.ipam.blocks import parse_claim, show
+from meshcrdt.ipam.desk import Pending
+from meshcrdt.ipam.durable import (
+    ALLOCATION_TAG,
+    BLOCK_TAG,
+    CARVE_TAG,
+    CarveRow,
+)
+from meshcrdt.ipam.engine import Engine
+from meshcrdt.ipam.genesis import Genesis
+from meshcrdt.ipam.guardian import LoneGuardian
+from meshcrdt.ipam.messages import CarveMessage, DeniedMessage, parse_message
+from meshcrdt.ipam.outcomes import (
+    Draining,
+    Released,
+    TimedOut,
+)
+from meshcrdt.ipam.outputs import Output, Publish
+from meshcrdt.ipam.register import Kind, Register
+from meshcrdt.ipam.shard import Denied, Shard
+from meshcrdt.ipam.statistics import IpamStatistics
+from meshcrdt.ranges import Address
+from meshcrdt.trust.identity import Identity
+
+EVIDENCE_TOKEN = 0
+"""The token of a Publish that nothing waits for."""
+
+
+class Ipam:
+    """Addresses for the workloads of one node; see the module text for how it is driven."""
+
+    def __init__(
+        self,
+        *,
+        me: PeerId,
+        identity: Identity,
+        genesis: Genesis,
+        epoch: Epoch,
+        limits: Limits,
+        dice: Dice,
+    ) -> None:
+        self._identity = identity
+        self._genesis = genesis
+        self._engine = Engine(me=me, genesis=genesis, epoch=epoch, limits=limits, dice=dice)
+
+    # --- start -------------------------------------------------------------------------
+
+    def load(self, rows: Mapping[bytes, bytes], now: float) -> list[Output]:
+        """Take over the own durable table; raises CorruptStore naming the key of a bad row."""
+        for key in sorted(rows, key=lambda key: (key[:1] != BLOCK_TAG, key)):
+            tag = key[:1]
+            if tag == BLOCK_TAG:
+                self._engine.holdings.load_block(key, rows[key])
+            elif tag == ALLOCATION_TAG:
+                self._engine.holdings.load_allocation(key, rows[key], now)
+            elif tag == CARVE_TAG:
+                try:
+                    self._engine.growth.carves.load(CarveRow.decode(rows[key]), now)
+                except MalformedTree as error:
+                    raise CorruptStore(f"table 'ipam', key {key.hex()}: {error}") from error
+        return self._engine.turn.finish()
+
+    def register_changed(
+        self, origin: PeerId, key: bytes, value: bytes | None, now: float
+    ) -> list[Output]:
+        """Join one record of channel "ipam". A removal changes nothing: a join only grows."""
+        if value is None:
+            return self._engine.turn.finish()
+        refused = self._engine.registry.refused
+        merged = self._engine.registry.merge(key, value)
+        if self._engine.registry.refused > refused:
+            self._engine.turn.notice(
+                "warning", f"ipam record of {origin} refused: {self._engine.registry.last_fault}"
+            )
+        if merged.evidence:
+            self._engine.turn.output(Publish(EVIDENCE_TOKEN, merged.evidence))
+            self._engine.turn.notice(
+                "alarm", f"two owners were recorded for one range: {key.hex()} is frozen"
+            )
+        if self._engine.guardian is not None:
+            if merged.register is not None:
+                self._engine.guardian.shard.merge(merged.register)
+            if merged.ledger is not None:
+                self._engine.guardian.shard.merge_ledger(merged.ledger)
+        if merged.register is not None:
+            self._review(merged.register, now)
+        return self._engine.turn.finish()
+
+    def ready(self, now: float) -> list[Output]:
+        """Begin to serve: everything durable has been loaded and replayed."""
+        if not self._engine.is_ready:
+            self._engine.is_ready = True
+            if self._engine.me == self._engine.guardian_id:
+                ledgers = self._engine.registry.ledgers.values()
+                trie = self._engine.registry.trie.copy()
+                shard = Shard(self._identity, self._genesis, trie, ledgers)
+                self._engine.guardian = LoneGuardian(shard)
+            self._engine.progress(now)
+        return self._engine.turn.finish()
+
+    def _review(self, register: Register, now: float) -> None:
+        """Look at what a new record means: a block we asked for, or one that is not ours now."""
+        if register.kind is Kind.OWN and register.request is not None and self._engine.is_ready:
+            self._engine.take_block(register, now)
+        for cidr in self._engine.holdings.review(register.cidr):
+            self._engine.turn.notice(
+                "alarm", f"a newer record says that {cidr} is not ours any more"
+            )
+
+    # --- calls -------------------------------------------------------------------------
+
+    def allocate(
+        self, request: int, workload: str, subnet: str | None, now: float, *, deadline: float
+    ) -> list[Output]:
+        """Give a workload one address, from the first universe or from `subnet`.
+
+        Raises UsageError or CapacityError with nothing changed.
+        """
+        self._engine.desk.check_workload(workload)
+        within = self._engine.desk.subnet_of(subnet)
+        return self._submit(Pending(request, workload, within, None, deadline), now)
+
+    def claim(
+        self, request: int, workload: str, address: str, now: float, *, deadline: float
+    ) -> list[Output]:
+        """Give a workload this very address, "ADDRESS" or "ADDRESS/LENGTH".
+
+        Raises UsageError or CapacityError with nothing changed.
+        """
+        self._engine.desk.check_workload(workload)
+        claim = self._engine.desk.claim_of(address)
+        if not isinstance(claim, tuple):
+            self._engine.turn.answer(request, claim)
+            return self._engine.turn.finish()
+        number, within = claim
+        return self._submit(Pending(request, workload, within, number, deadline), now)
+
+    def _submit(self, pending: Pending, now: float) -> list[Output]:
+        if self._engine.is_draining:
+            self._engine.turn.answer(pending.request, Draining("this node is stopping"))
+            return self._engine.turn.finish()
+        self._engine.desk.add(pending)
+        self._engine.progress(now)
+        return self._engine.turn.finish()
+
+    def release(self, request: int, workload: str, address: str | None, now: float) -> list[Output]:
+        """Take one address, or all, from a workload; calls of it that wait end too.
+
+        Done also when nothing is held. Raises UsageError for what is not an address.
+        """
+        self._engine.desk.check_workload(workload)
+        turn, allocations = self._engine.turn, self._engine.holdings.allocations
+        held = dict(allocations.held(workload))
+        if address is not None:
+            number, _ = parse_claim(address)
+            held = {number: held[number]} if number in held else {}
+        else:
+            for waiting in self._engine.desk.cancel(workload):
+                self._engine.turn.answer(
+                    waiting, TimedOut(f"{workload} was released while it waited")
+                )
+        for number in held:
+            self._engine.turn.rows(
+                [self._engine.holdings.allocations.release(workload, number, now)]
+            )
+        shown = tuple(show(number, held[number]) for number in sorted(held))
+        turn.answer(request, Released(shown))
+        self._engine.progress(now)
+        return self._engine.turn.finish()
+
+    def drain(self, now: float) -> list[Output]:
+        """Take no new addresses any more; calls that wait end as Draining. Releases still work."""
+        self._engine.is_draining = True
+        for request in self._engine.desk.cancel_all():
+            self._engine.turn.answer(request, Draining("this node is stopping"))
+        self._engine.progress(now)
+        return self._engine.turn.finish()
+
+    def members(self, count: int) -> None:
+        """Note how many members the cluster has; block sizes follow it."""
+        self._engine.members = max(count, 1)
+        self._engine.growth.members = self._engine.members
+
+    def nudge(self, now: float) -> list[Output]:
+        """Ask again at once what was not answered: a peer came into reach."""
+        self._engine.growth.carves.nudge(now)
+        self._engine.progress(now)
+        return self._engine.turn.finish()
+
+    # --- queries -----------------------------------------------------------------------
+
+    def lookup(self, workload: str) -> tuple[str, ...]:
+        """Return what a workload holds, as "ADDRESS/LENGTH", IPv4 first."""
+        return self._engine.holdings.lookup(workload)
+
+    def entries(self) -> dict[str, tuple[str, ...]]:
+        """Return all workloads with what they hold."""
+        allocations = self._engine.holdings.allocations
+        return {workload: self.lookup(workload) for workload, _ in allocations.entries()}
+
+    def owner(self, address: str) -> PeerId | None:
+        """Return the peer whose block holds an address, as far as known. Raises UsageError."""
+        number, _ = parse_claim(address)
+        if self._engine.holdings.space.block_of(number) is not None:
+            return self._engine.me
+        return self._engine.registry.owner(number)
+
+    @property
+    def me(self) -> PeerId:
+        """The peer that this machine allocates for."""
+        return self._engine.me
+
+    @property
+    def universes(self) -> tuple[str, ...]:
+        """The universes; each text is a subnet that `allocate` takes."""
+        return self._genesis.universes
+
+    @property
+    def blocks(self) -> tuple[Register, ...]:
+        """The own blocks with the registers that gave them."""
+        return self._engine.holdings.blocks
+
+    @property
+    def shard(self) -> Shard | None:
+        """The shard that this node guards, for checkers; None elsewhere or before `ready`."""
+        return None if self._engine.guardian is None else self._engine.guardian.shard
+
+    def addresses(self) -> dict[Address, str]:
+        """Return every address in use here with its workload, for checkers."""
+        return self._engine.holdings.addresses()
+
+    # --- the world ---------------------------------------------------------------------
+
+    def received(self, source: PeerId, payload: Tree, now: float) -> list[Output]:
+        """Take a payload from a peer; bytes from outside never raise."""
+        try:
+            message = parse_message(payload)
+        except MalformedTree as error:
+            self._engine.turn.notice("warning", f"ipam message of {source} refused: {error}")
+            return self._engine.turn.finish()
+        if isinstance(message, CarveMessage):
+            if message.request.peer == source:
+                self._engine.order(message, now)
+        elif isinstance(message, DeniedMessage):
+            if source == self._engine.guardian_id:
+                self._engine.denied(message.request, Denied(message.denial, message.holder), now)
+        else:
+            self._engine.carved(message, now)
+        return self._engine.turn.finish()
+
+    def unicast_failed(self, dest: PeerId, payload: Tree, reason: str, now: float) -> list[Output]:
+        """Note that a payload did not arrive; the request goes out again by its own clock."""
+        message = parse_message(payload)
+        if isinstance(message, CarveMessage):
+            carve = self._engine.growth.carves.get(message.request)
+            if carve is not None:
+                carve.trouble = reason
+        return self._engine.turn.finish()
+
+    def published(self, token: int, now: float) -> list[Output]:
+        """Note that a Publish is durable; only now its answer may go out."""
+        verdict = None if self._engine.guardian is None else self._engine.guardian.published(token)
+        if verdict is not None:
+            self._engine.deliver(verdict, now)
+        return self._engine.turn.finish()
+
+    def handle_timeout(self, now: float) -> list[Output]:
+        """Do what is due: retries, ends of cool-downs, deadlines."""
+        self._engine.turn.rows(self._engine.holdings.allocations.cooled(now))
+        self._engine.progress(now)
+        return self._engine.turn.finish()
+
+    def next_deadline(self) -> float | None:
+        """Return when `handle_timeout` wants to be called, or None."""
+        wanted = [
+            self._engine.desk.next_deadline(),
+            self._engine.holdings.allocations.next_deadline(),
+        ]
+        if self._engine.is_ready and not self._engine.is_draining:
+            wanted.append(self._engine.growth.next_deadline())
+        return min((time for time in wanted if time is not None), default=None)
+
+    # --- inspection --------------------------------------------------------------------
+
+    def statistics(self) -> IpamStatistics:
+        """Return the counts."""
+        space = self._engine.holdings.space
+        return IpamStatistics(
+            universes=self._engine.holdings.universes(),
+            blocks=tuple(str(block) for block in space.blocks),
+            suspended=tuple(str(b) for b in space.blocks if space.is_suspended(b)),
+            allocations=len(self._engine.holdings.allocations),
+            pending=len(self._engine.desk),
+            carves=len(self._engine.growth.carves),
+            registers=len(self._engine.registry.trie),
+            refused_records=self._engine.registry.refused,
+            last_fault=self._engine.registry.last_fault,
+            guardian=str(self._engine.guardian_id),
+            is_guardian=self._engine.guardian is not None,
+            orders_waiting=0 if self._engine.guardian is None else self._engine.guardian.waiting,
+        )
+
+    def check(self) -> None:
+        """Raise InternalError when an invariant of this machine is broken."""
+        self._engine.holdings.check()
+        if self._engine.guardian is not None:
+            self._engine.guardian.check()
+        if self._engine.is_draining and len(self._engine.desk):
+            raise InternalError("ipam: a call waits at a draining node")
