@@ -29,7 +29,9 @@ def plain(text: str, what: str, *, bytes_max: int) -> str:
         raise ValueError(f"{what} {text!r} has control characters: printable text is accepted")
     size = len(text.encode())
     if size > bytes_max:
-        raise ValueError(f"{what} {text[:32]!r}… has {size} bytes: at most {bytes_max} are accepted")
+        raise ValueError(
+            f"{what} {text[:32]!r}… has {size} bytes: at most {bytes_max} are accepted"
+        )
     return text
 
 

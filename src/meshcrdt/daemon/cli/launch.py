@@ -45,7 +45,7 @@ def _all_options(function: Callable[..., None]) -> Callable[..., None]:
 
 @click.command(
     "launch",
-    epilog="Example: meshcrdt launch 192.0.2.7 --join-file token.txt --trusted-subnets 192.0.2.0/24",
+    epilog="Example: meshcrdt launch 192.0.2.7 --join-file token.txt",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 @_all_options
@@ -55,7 +55,7 @@ def _all_options(function: Callable[..., None]) -> Callable[..., None]:
 @common_options
 @click.make_pass_decorator(Common)
 def launch(
-    common: Common, config_file: str | None, resume: bool, detach: bool, **given: Any
+    common: Common, /, config_file: str | None, resume: bool, detach: bool, **given: Any
 ) -> None:
     """Start the daemon; PEER addresses say whom to connect to.
 
@@ -77,5 +77,3 @@ def launch(
     code = launch_detached(settings) if detach else launch_daemon(settings)
     if code:
         raise click.exceptions.Exit(code)
-
-

@@ -31,7 +31,8 @@ def reset(common: Common, force: bool) -> None:
             raise
         if not force:
             raise CommandError(
-                f"{error}; --force forgets {common.resolved_state_dir()} without telling the cluster",
+                f"{error}; --force forgets {common.resolved_state_dir()} "
+                "without telling the cluster",
                 code=ExitCode.NO_DAEMON,
             ) from None
         from meshcrdt.daemon.reset import reset_offline

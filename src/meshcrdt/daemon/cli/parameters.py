@@ -13,16 +13,14 @@ import click
 from meshcrdt.daemon import values
 
 
-class Checked(click.ParamType):
+class Checked(click.ParamType[Any]):
     """A parameter that is whatever `check` accepts and returns."""
 
     def __init__(self, name: str, check: Callable[[str], Any]) -> None:
         self.name = name
         self._check = check
 
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> Any:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the checked value, or fail with the rule's own line."""
         if not isinstance(value, str):
             return value

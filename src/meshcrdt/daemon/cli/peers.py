@@ -69,8 +69,10 @@ def status_text(shown: dict[str, Any]) -> str:
         ("cluster", shown["cluster"] or "none yet"),
         ("state", shown["state"] + (", in a minority" if shown["minority"] else "")),
         ("version", shown["version"]),
-        *((f"range {u['cidr']}", f"owned {u['owned']}, free {u['free']}, used {u['used']}")
-          for u in ipam),
+        *(
+            (f"range {u['cidr']}", f"owned {u['owned']}, free {u['free']}, used {u['used']}")
+            for u in ipam
+        ),
         ("names", f"{shown['dns']['names']} in {shown['dns']['domain']}"),
         *((f"{name}", value) for name, value in _notes(shown)),
     ]

@@ -1,0 +1,1 @@
+"""The name server: `zone` decides (pure), `messages` speaks the wire, `server` listens."""

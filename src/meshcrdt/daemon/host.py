@@ -1,0 +1,91 @@
+"""The dataplane half of a daemon: from the moment the ranges are known until the end."""
+
+from __future__ import annotations
+
+import logging
+
+import trio
+
+from meshcrdt.daemon.context import Daemon
+from meshcrdt.daemon.dns.server import open_dns
+from meshcrdt.daemon.dns.zone import Zone
+from meshcrdt.daemon.exits import CommandError
+from meshcrdt.daemon.observer import Observer
+from meshcrdt.daemon.startup import DNS_PORT, refuse_overlap
+from meshcrdt.daemon.underlay import tunnel_ends
+from meshcrdt.daemon.workloads.attach import Workloads
+from meshcrdt.daemon.workloads.desired import bare
+from meshcrdt.daemon.workloads.plane import Plane, bridge_name, network_id
+from meshcrdt.daemon.workloads.records import load_records
+from meshcrdt.dataplane.linux import open_linux
+from meshcrdt.dataplane.model import DataplaneConfig
+from meshcrdt.errors import MeshError
+
+_LOG = logging.getLogger("meshcrdt.dataplane")
+HOST_RETRY_S = 2.0
+
+
+class HostPlane:
+    """Runs the Linux dataplane for one daemon."""
+
+    def __init__(self, daemon: Daemon, observer: Observer, *, underlay: tuple[str, ...]) -> None:
+        settings = daemon.settings
+        self._daemon = daemon
+        self._observer = observer
+        self._underlay = tunnel_ends(underlay, settings.trusted_subnets)
+        self._workloads = Workloads(
+            daemon.mesh,
+            settings.state_dir,
+            load_records(settings.state_dir),
+            domain=settings.dns_domain,
+            default_subnet=settings.ipalloc_default_subnet,
+        )
+        daemon.workloads = self._workloads
+
+    async def start(self, nursery: trio.Nursery, zone: Zone) -> None:
+        """Start following the mesh. Raises CommandError when a range hides a host's network."""
+        settings, mesh = self._daemon.settings, self._daemon.mesh
+        status = mesh.status()
+        universes = tuple(universe.cidr for universe in status.universes)
+        await refuse_overlap(settings, universes)
+        assert status.cluster is not None
+        config = DataplaneConfig(
+            universes=universes,
+            vni=network_id(status.cluster),
+            bridge=bridge_name(settings.state_dir),
+            mtu=settings.mtu,
+            trusted=settings.trusted_subnets,
+            underlay=self._underlay,
+        )
+        await self._workloads.restore()
+        plane = Plane(
+            mesh,
+            open_linux(config),
+            self._observer,
+            remembered=lambda: self._workloads.remembered,
+        )
+        self._workloads.plane = plane
+        nursery.start_soon(plane.run, self._workloads.release_gone)
+        await plane.settle()
+        nursery.start_soon(self._give_the_host_a_place, nursery, zone)
+
+    async def _give_the_host_a_place(self, nursery: trio.Nursery, zone: Zone) -> None:
+        """Get the host's own addresses, however long that takes, and serve names there."""
+        while True:
+            try:
+                if await self._workloads.ensure_host():
+                    break
+            except (MeshError, CommandError) as error:
+                _LOG.info("the host has no address of its own yet: %s", error)
+            await trio.sleep(HOST_RETRY_S)
+        settings = self._daemon.settings
+        if settings.no_dns or settings.dns_listen is not None:
+            return
+        host = bare(self._workloads.remembered.host.addresses[0])
+        try:
+            server = await open_dns(zone, host, DNS_PORT)
+        except CommandError as error:
+            _LOG.warning("no names are served here: %s", error)
+            return
+        self._daemon.dns_address = server.address
+        nursery.start_soon(server.run)

@@ -1,0 +1,75 @@
+"""Joining: where a token comes from, and when a launch gives up.
+
+A token comes from a file or standard input only, and no message shows it: errors name the
+source. A node that never had a genesis keeps trying; only when every peer that answers
+refuses it does the launch end, within ten seconds.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import trio
+
+from meshcrdt.daemon.context import Control
+from meshcrdt.daemon.exits import CommandError
+from meshcrdt.daemon.observer import DialEnd, Observer
+
+TOKEN_BYTES_MAX = 8_192
+REFUSED_GRACE_S = 2.0
+"""How long another peer has to answer better after the first refusal."""
+
+
+def read_token(source: str) -> str:
+    """Return the token in a file, or on standard input for "-"."""
+    name = "standard input" if source == "-" else f"join file {source}"
+    try:
+        if source == "-":
+            data = sys.stdin.buffer.read(TOKEN_BYTES_MAX + 1)
+        else:
+            with Path(source).open("rb") as stream:
+                data = stream.read(TOKEN_BYTES_MAX + 1)
+    except OSError as error:
+        raise CommandError(f"{name} cannot be read: {error.strerror}") from None
+    try:
+        token = data.decode("ascii").strip()
+    except UnicodeDecodeError:
+        raise CommandError(f"{name} holds no token: it is not text") from None
+    if not token:
+        raise CommandError(f"{name} holds no token: it is empty")
+    if len(data) > TOKEN_BYTES_MAX or len(token.split()) != 1:
+        raise CommandError(f"{name} holds no token: one line of one word is expected")
+    return token
+
+
+def token_source(source: str) -> str:
+    """Return how messages name where the token came from."""
+    return "standard input" if source == "-" else source
+
+
+def refusal(dials: Mapping[str, DialEnd]) -> str | None:
+    """Return one refusal when every peer that answered refused, or None.
+
+    A peer that nobody answers at says nothing; one that answered and let us in ends the
+    joining before this is asked.
+    """
+    refused = [
+        f"{address}: {end.reason}" for address, end in sorted(dials.items()) if end.is_refused
+    ]
+    return refused[0] if refused else None
+
+
+async def give_up_when_refused(observer: Observer, control: Control, *, source: str | None) -> None:
+    """End the launch when every peer that answers refuses; run it only until ready."""
+    while True:
+        changed = observer.anything.next()
+        if refusal(observer.dials) is not None:
+            await trio.sleep(REFUSED_GRACE_S)
+            reason = refusal(observer.dials)
+            if reason is not None:
+                what = "this node" if source is None else f"the token from {token_source(source)}"
+                control.fail(CommandError(f"no peer that answered accepted {what}: {reason}"))
+                return
+        await changed.wait()

@@ -1,0 +1,73 @@
+"""Forgetting: what `reset` removes of a state directory, and a reset without a daemon.
+
+Only files that the daemon makes are removed, by name: a directory that was given may hold
+other things.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from meshcrdt.daemon import places
+from meshcrdt.daemon.detach import LOG_NAME
+from meshcrdt.daemon.exits import CommandError
+from meshcrdt.daemon.lock import StateLock
+from meshcrdt.daemon.workloads.records import RECORDS_NAME
+
+OWN_FILES = (
+    "mesh.db",
+    "mesh.db-wal",
+    "mesh.db-shm",
+    "mesh.db-journal",
+    "mesh.db.lock",
+    "mesh.db.key",
+    places.BEARER_NAME,
+    places.SOCKET_NAME,
+    RECORDS_NAME,
+    LOG_NAME,
+)
+
+
+def wipe_state(state_dir: Path) -> None:
+    """Remove what the daemon made in its state directory, the lock last.
+
+    Whoever calls holds the lock. The directory itself goes when that leaves it empty and it
+    is the daemon's own to remove.
+    """
+    failures = []
+    leftovers = [path for name in OWN_FILES for path in state_dir.glob(f"{name}.*.new")]
+    for path in (*(state_dir / name for name in OWN_FILES), *leftovers):
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            failures.append(f"{path}: {error.strerror}")
+    if failures:
+        raise CommandError(f"not everything could be removed: {'; '.join(failures)}")
+    (state_dir / places.LOCK_NAME).unlink(missing_ok=True)
+
+
+def reset_offline(state_dir: Path) -> None:
+    """Forget a node whose daemon does not run: its cluster is not told.
+
+    Raises CommandError naming the process when one runs after all.
+    """
+    if not state_dir.is_dir():
+        return
+    lock = StateLock(state_dir)
+    lock.acquire()
+    try:
+        _remove_dataplane(state_dir)
+        wipe_state(state_dir)
+    finally:
+        lock.release()
+
+
+def _remove_dataplane(state_dir: Path) -> None:
+    """Remove devices and rules that the daemon of this directory left; root only makes any."""
+    if not places.is_root():
+        return
+    import trio
+
+    from meshcrdt.daemon.workloads.plane import bare_plane, bridge_name
+
+    trio.run(bare_plane(bridge_name(state_dir)).reset)

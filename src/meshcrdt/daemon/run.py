@@ -1,0 +1,220 @@
+"""One running daemon: everything that it is made of, in one nursery, and the order of its end.
+
+Start: API socket and names are bound first, so that a port in use changes nothing; then the
+mesh, then whatever serves it. End: calls that change state are refused, the mesh drains, the
+surfaces close; workload traffic goes on.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import trio
+from attrs import frozen
+
+from meshcrdt.daemon.config import Settings
+from meshcrdt.daemon.context import Control, Daemon
+from meshcrdt.daemon.dns.server import DnsServer
+from meshcrdt.daemon.dns.source import MeshNames
+from meshcrdt.daemon.dns.zone import Zone
+from meshcrdt.daemon.host import HostPlane
+from meshcrdt.daemon.http.app import make_app
+from meshcrdt.daemon.http.guard import Guard
+from meshcrdt.daemon.http.server import bearer_token, serve_api
+from meshcrdt.daemon.joining import give_up_when_refused
+from meshcrdt.daemon.lines import Starter
+from meshcrdt.daemon.observer import Observer
+from meshcrdt.daemon.reset import wipe_state
+from meshcrdt.daemon.startup import (
+    Bound,
+    bind_names,
+    bind_surfaces,
+    default_subnet_inside,
+    effective_dataplane,
+    mesh_options,
+    same_ranges,
+)
+from meshcrdt.daemon.workloads.plane import bare_plane, bridge_name
+from meshcrdt.errors import MeshError
+from meshcrdt.mesh import Mesh, open_mesh
+
+_LOG = logging.getLogger("meshcrdt.daemon")
+DRAIN_S_MAX = 9.0
+"""With what comes after, the end stays within the ten seconds of the contract."""
+LEAVE_S_MAX = 3.0
+
+
+@frozen(kw_only=True)
+class Launch:
+    """What a daemon is started with."""
+
+    settings: Settings
+    token: str | None
+    starter: Starter
+    lock_path: Path
+
+
+async def run_daemon(launch: Launch) -> None:
+    """Run until told to end. Raises CommandError, also inside exception groups."""
+    control = Control(launch.lock_path)
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_stop_on_signal, signals, control, nursery.cancel_scope)
+            async with AsyncExitStack() as stack:
+                await _Running(launch, control, stack).run()
+            nursery.cancel_scope.cancel()
+    if control.wipe:
+        wipe_state(launch.settings.state_dir)
+    if control.failure is not None:
+        raise control.failure
+
+
+async def _stop_on_signal(
+    signals: AsyncIterator[int], control: Control, everything: trio.CancelScope
+) -> None:
+    """The first signal ends in an orderly way, the second at once."""
+    async for number in signals:
+        if control.stopping.is_set():
+            everything.cancel()
+        _LOG.info("%s: stopping", signal.Signals(number).name)
+        control.stop()
+
+
+class _Running:
+    """The parts of one daemon between start and end."""
+
+    def __init__(self, launch: Launch, control: Control, stack: AsyncExitStack) -> None:
+        self._launch = launch
+        self._settings = launch.settings
+        self._control = control
+        self._stack = stack
+        self._observer = Observer()
+
+    async def run(self) -> None:
+        """Start, serve until told to end, end."""
+        settings = self._settings
+        bound = bind_surfaces(settings, self._stack)
+        off = await effective_dataplane(settings)
+        options = mesh_options(settings, self._launch.token)
+        drain = self._stack.enter_context(trio.CancelScope())
+        async with open_mesh(instrument=self._observer, **options) as mesh:
+            daemon = Daemon(mesh=mesh, settings=settings, control=self._control)
+            zone = Zone(settings.dns_domain, MeshNames(mesh))
+            names = None if settings.no_dns else await bind_names(settings, zone)
+            async with trio.open_nursery() as nursery:
+                self._serve(nursery, daemon, bound, names)
+                try:
+                    await self._until_stopping(nursery, daemon, zone, off, options["underlay"])
+                finally:
+                    drain.deadline = trio.current_time() + DRAIN_S_MAX
+                await self._leave(daemon)
+                nursery.cancel_scope.cancel()
+
+    def _serve(
+        self, nursery: trio.Nursery, daemon: Daemon, bound: Bound, names: DnsServer | None
+    ) -> None:
+        app = make_app(daemon)
+        for listener in bound.api:
+            nursery.start_soon(serve_api, app, listener, self._control.stopping)
+        if bound.tcp is not None:
+            host, port = bound.tcp.getsockname()[:2]
+            address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+            guarded = Guard(app, token=bearer_token(self._settings.state_dir), address=address)
+            nursery.start_soon(serve_api, guarded, bound.tcp, self._control.stopping)
+        if names is not None:
+            daemon.dns_address = names.address
+            nursery.start_soon(names.run)
+        nursery.start_soon(_log_notices, daemon.mesh)
+
+    async def _until_stopping(
+        self,
+        nursery: trio.Nursery,
+        daemon: Daemon,
+        zone: Zone,
+        off: str | None,
+        underlay: tuple[str, ...],
+    ) -> None:
+        daemon.dataplane_reason = off
+        host = None if off else HostPlane(daemon, self._observer, underlay=underlay)
+        _LOG.info("peer %s (%s): starting", daemon.mesh.peer, daemon.mesh.name)
+        if not await self._until_ready(daemon):
+            return
+        universes = tuple(u.cidr for u in daemon.mesh.status().universes)
+        same_ranges(self._settings, universes)
+        default_subnet_inside(self._settings, universes)
+        if host is not None:
+            await host.start(nursery, zone)
+        self._say_ready(daemon)
+        await self._control.stopping.wait()
+
+    async def _until_ready(self, daemon: Daemon) -> bool:
+        """Wait for the genesis; False when the daemon ends first."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(
+                lambda: give_up_when_refused(
+                    self._observer, self._control, source=self._settings.join_file
+                )
+            )
+            nursery.start_soon(_cancel_when, self._control.stopping, nursery.cancel_scope)
+            while daemon.mesh.state == "starting":
+                changed = self._observer.anything.next()
+                if daemon.mesh.state == "starting":
+                    await changed.wait()
+            nursery.cancel_scope.cancel()
+        return not self._control.stopping.is_set()
+
+    def _say_ready(self, daemon: Daemon) -> None:
+        mesh, settings, starter = daemon.mesh, self._settings, self._launch.starter
+        _LOG.info("ready: cluster %s, API at %s", mesh.cluster, settings.api)
+        if settings.insecure:
+            starter.say([f"cluster {mesh.cluster}: no encryption (--insecure)"])
+        elif starter.is_terminal:
+            starter.say(
+                [
+                    f"cluster {mesh.cluster}: this token adds a host, for an hour:",
+                    mesh.token(ttl_s=3_600.0),
+                ]
+            )
+        else:
+            starter.say(
+                [
+                    f"cluster {mesh.cluster}: 'meshcrdt token create --api {settings.api}' "
+                    "makes a token that adds a host"
+                ]
+            )
+        starter.ready()
+
+    async def _leave(self, daemon: Daemon) -> None:
+        """Say goodbye to the cluster and clean the host, where `reset` asks for it."""
+        if not self._control.wipe:
+            return
+        try:
+            with trio.move_on_after(LEAVE_S_MAX):
+                await daemon.mesh.leave()
+        except MeshError as error:
+            _LOG.warning("the cluster was not told: %s", error)
+        if daemon.workloads is not None:
+            await bare_plane(bridge_name(self._settings.state_dir)).reset()
+
+
+async def _cancel_when(event: trio.Event, scope: trio.CancelScope) -> None:
+    await event.wait()
+    scope.cancel()
+
+
+async def _log_notices(mesh: Mesh) -> None:
+    async with mesh.notices() as notices:
+        async for notice in notices:
+            level = getattr(notice, "level", "warning")
+            text = getattr(notice, "text", f"{notice} notices were not shown")
+            peer = getattr(notice, "peer", None)
+            _LOG.log(
+                logging.getLevelNamesMapping().get(str(level).upper(), logging.INFO),
+                "%s",
+                text,
+                extra={"peer": None if peer is None else str(peer)},
+            )

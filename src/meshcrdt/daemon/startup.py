@@ -1,0 +1,159 @@
+"""What is bound and checked before the mesh opens: nothing has changed yet when it fails."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import socket
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+from attrs import define, field
+
+from meshcrdt.daemon import places, underlay
+from meshcrdt.daemon.config import Settings
+from meshcrdt.daemon.dns.server import DnsServer, open_dns
+from meshcrdt.daemon.dns.zone import Zone
+from meshcrdt.daemon.exits import CommandError
+from meshcrdt.daemon.http.server import bind_api, bind_tcp
+from meshcrdt.daemon.workloads.plane import bare_plane, bridge_name
+from meshcrdt.ipam.genesis import UNIVERSE_IPV4_DEFAULT
+from meshcrdt.mesh import Discovery, Security
+
+_LOG = logging.getLogger("meshcrdt.daemon")
+DNS_PORT = 53
+
+
+@define
+class Bound:
+    """The sockets of the surfaces."""
+
+    api: list[socket.socket] = field(factory=list)
+    tcp: socket.socket | None = None
+
+
+def bind_surfaces(settings: Settings, stack: AsyncExitStack) -> Bound:
+    """Open the API's sockets; a Unix socket's file goes when the stack unwinds."""
+    bound = Bound()
+    listener = bind_api(settings.api)
+    stack.callback(listener.close)
+    if settings.api.startswith("unix://"):
+        path = Path(settings.api.removeprefix("unix://"))
+        bound.api.append(listener)
+        stack.callback(_remove_socket, path, path.stat().st_ino)
+    else:
+        bound.tcp = listener
+    if settings.http_addr is not None:
+        if bound.tcp is not None:
+            raise CommandError(
+                f"--api {settings.api} and --http-addr {settings.http_addr} both open TCP: "
+                "give one of them"
+            )
+        host, _, port = settings.http_addr.rpartition(":")
+        bound.tcp = bind_tcp(host.strip("[]"), int(port))
+        stack.callback(bound.tcp.close)
+    return bound
+
+
+def _remove_socket(path: Path, inode: int) -> None:
+    """Remove our socket's file, unless another daemon has put its own there since."""
+    try:
+        if path.stat().st_ino == inode:
+            path.unlink()
+    except FileNotFoundError:
+        pass
+
+
+async def bind_names(settings: Settings, zone: Zone) -> DnsServer | None:
+    """Open the name server where `--dns-listen` says; one that cannot be opened is an error."""
+    if settings.dns_listen is None:
+        return None
+    host, _, port = settings.dns_listen.rpartition(":")
+    return await open_dns(zone, host.strip("[]"), int(port))
+
+
+async def effective_dataplane(settings: Settings) -> str | None:
+    """Return why no Linux dataplane runs here, or None when one does.
+
+    Raises CommandError when it was asked for and cannot run, or when a range that is known
+    by now hides a network of this host.
+    """
+    if settings.dataplane == "none":
+        return "the dataplane is off here (--dataplane none): no workload traffic is carried"
+    plane = bare_plane(bridge_name(settings.state_dir))
+    reason = await plane.check(())
+    if reason is not None:
+        if settings.of("dataplane").given:
+            raise CommandError(f"--dataplane linux cannot run here: {reason}")
+        _LOG.warning("no dataplane runs here: %s", reason)
+        return f"the dataplane cannot run here: {reason}"
+    await refuse_overlap(settings, ranges_known_before(settings))
+    return None
+
+
+def ranges_known_before(settings: Settings) -> tuple[str, ...]:
+    """Return the ranges that are known before the mesh opens: those given, or the defaults."""
+    if settings.ipalloc_range:
+        given: tuple[str, ...] = settings.ipalloc_range
+        return given
+    is_new = not (settings.state_dir / places.STORE_NAME).exists()
+    joins = bool(settings.peers or settings.join_file)
+    return (UNIVERSE_IPV4_DEFAULT,) if is_new and not joins else ()
+
+
+async def refuse_overlap(settings: Settings, ranges: tuple[str, ...]) -> None:
+    """Raise CommandError naming the first range that overlaps a route of this host."""
+    reason = await bare_plane(bridge_name(settings.state_dir)).check(ranges)
+    if reason is not None:
+        raise CommandError(f"{reason}: --ipalloc-range names another for a new cluster")
+
+
+def default_subnet_inside(settings: Settings, universes: tuple[str, ...]) -> None:
+    """Raise CommandError when the default subnet lies in none of the cluster's ranges."""
+    subnet = settings.ipalloc_default_subnet
+    if subnet is None:
+        return
+    inner = ipaddress.ip_network(subnet)
+    for text in universes:
+        outer = ipaddress.ip_network(text)
+        if inner.version == outer.version and inner.subnet_of(outer):  # type: ignore[arg-type]
+            return
+    raise CommandError(
+        f"--ipalloc-default-subnet {subnet} is in none of the cluster's ranges: "
+        f"{', '.join(universes)}"
+    )
+
+
+def same_ranges(settings: Settings, universes: tuple[str, ...]) -> None:
+    """Raise CommandError when the ranges that were asked for are not the cluster's."""
+    asked = settings.ipalloc_range
+    if asked and set(asked) != set(universes):
+        raise CommandError(
+            f"{settings.of('ipalloc_range').origin} {', '.join(asked)} contradicts the cluster, "
+            f"whose ranges are {', '.join(universes)}"
+        )
+
+
+def mesh_options(settings: Settings, token: str | None) -> dict[str, Any]:
+    """Return what the mesh is opened with."""
+    addresses = underlay.usable(
+        underlay.host_addresses(),
+        ranges=ranges_known_before(settings),
+        own_bridge=bridge_name(settings.state_dir),
+    )
+    advertise = settings.advertise or underlay.default_advertise(settings.listen, addresses)
+    return {
+        "name": settings.name or socket.gethostname(),
+        "listen": settings.listen,
+        "peers": settings.peers,
+        "token": token,
+        "security": Security.INSECURE if settings.insecure else Security.ENCRYPTED,
+        "store": f"sqlite://{settings.state_dir / places.STORE_NAME}",
+        "advertise": advertise,
+        "discovery": Discovery.OFF if settings.no_discovery else Discovery.ON,
+        "universes": settings.ipalloc_range or None,
+        "domain": settings.dns_domain,
+        "trusted": settings.trusted_subnets,
+        "underlay": underlay.tunnel_ends(addresses, settings.trusted_subnets),
+    }

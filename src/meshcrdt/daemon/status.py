@@ -1,0 +1,79 @@
+"""The only place that shapes the contract's status object; keys are added, never renamed."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from meshcrdt.daemon.context import Daemon
+from meshcrdt.daemon.version import version_text
+
+
+@cache
+def _version() -> str:
+    return version_text()
+
+
+def status_object(daemon: Daemon) -> dict[str, Any]:
+    """Return what `status --json` and GET /v1/status show."""
+    seen = daemon.mesh.status()
+    shown: dict[str, Any] = {
+        "peer": str(seen.peer),
+        "name": seen.name,
+        "cluster": seen.cluster,
+        "version": _version(),
+        "state": seen.state,
+        "minority": seen.minority,
+        "epoch": str(seen.epoch),
+        "peers": [
+            {
+                "peer": str(member.peer),
+                "name": member.name,
+                "state": member.state.value,
+                "epoch": str(member.epoch),
+                "addresses": list(member.addresses),
+            }
+            for member in seen.members
+        ],
+        "connections": [_connection(info) for info in seen.connections],
+        "ipam": {
+            "universes": [
+                {"cidr": u.cidr, "owned": u.owned, "free": u.free, "used": u.used}
+                for u in seen.universes
+            ]
+        },
+        "dns": {
+            "domain": daemon.settings.dns_domain,
+            "names": seen.names_count,
+            "listen": daemon.dns_address,
+        },
+        "digests": dict(seen.digests),
+        "encryption": not daemon.settings.insecure,
+        "dataplane": _dataplane(daemon),
+        "quarantined": list(seen.quarantined),
+        "alarms": list(seen.alarms),
+    }
+    return shown
+
+
+def _connection(info: Any) -> dict[str, Any]:
+    return {
+        "peer": None if info.peer is None else str(info.peer),
+        "address": info.address,
+        "transport": info.transport,
+        "state": getattr(info.state, "value", info.state),
+        "encrypted": info.encrypted,
+        "rtt_ms": info.rtt_ms,
+        "reason": info.reason or None,
+    }
+
+
+def _dataplane(daemon: Daemon) -> dict[str, Any]:
+    shown: dict[str, Any] = {
+        "kind": daemon.settings.dataplane,
+        "reason": daemon.dataplane_reason,
+        "paths": {},
+    }
+    if daemon.workloads is not None:
+        shown.update(daemon.workloads.status())
+    return shown

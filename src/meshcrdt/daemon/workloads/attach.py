@@ -1,0 +1,375 @@
+"""Attach and detach: addresses, the kernel, names and the file, in an order that can fail.
+
+Attaching remembers first, so that a crash at any point leaves a record to clean up from;
+whatever fails later is taken back. A workload whose namespace vanishes is detached.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import trio
+from attrs import evolve
+
+from meshcrdt.daemon.exits import CommandError, ExitCode
+from meshcrdt.daemon.http.outcomes import outcome_object
+from meshcrdt.daemon.workloads.desired import bare, bares
+from meshcrdt.daemon.workloads.plane import Plane
+from meshcrdt.daemon.workloads.records import Attached, HostPresence, Remembered, save_records
+from meshcrdt.daemon.workloads.targets import Place, find_place
+from meshcrdt.dataplane.errors import DataplaneError
+from meshcrdt.dataplane.mac import mac_of
+from meshcrdt.dataplane.namespaces import opened
+from meshcrdt.dataplane.paths import why_no_trust
+from meshcrdt.errors import MeshError
+from meshcrdt.ipam.outcomes import Allocated, Claimed, Outcome
+from meshcrdt.names.dnsname import normalise_name
+
+if TYPE_CHECKING:
+    from meshcrdt.mesh import Mesh
+
+_LOG = logging.getLogger("meshcrdt.workloads")
+HOST_ID = "meshcrdt:host"
+"""The workload that stands for the host itself."""
+ADDRESS_TIMEOUT_S = 5.0
+
+
+class Workloads:
+    """Everything attached on this host."""
+
+    def __init__(
+        self,
+        mesh: Mesh,
+        state_dir: Path,
+        remembered: Remembered,
+        *,
+        domain: str,
+        default_subnet: str | None = None,
+    ) -> None:
+        self._mesh = mesh
+        self._domain = domain
+        self._state_dir = state_dir
+        self._default_subnet = default_subnet
+        self._lock = trio.Lock()
+        self.remembered = remembered
+        self.plane: Plane | None = None
+
+    # --- attach ----------------------------------------------------------------------------
+
+    async def attach(
+        self, target: str, wanted: Sequence[str], *, name: str | None
+    ) -> dict[str, Any]:
+        """Connect a target; returns the contract's object. Raises CommandError."""
+        plane = self._plane_with_path()
+        place = await trio.to_thread.run_sync(find_place, target)
+        async with self._lock:
+            before = self._find(place.id)
+            entry = before or _fresh(target, place)
+            if before is not None and before.identity != place.identity:
+                entry = evolve(before, namespace=place.namespace, identity=place.identity)
+            if before is None:
+                self._remember(entry)
+            try:
+                entry = await self._with_addresses(entry, wanted)
+                if name is not None and name not in entry.names:
+                    entry = evolve(entry, names=(*entry.names, name))
+                self._remember(entry)
+                await self._go_live(entry, plane)
+            except BaseException:
+                with trio.CancelScope(shield=True, deadline=trio.current_time() + 5.0):
+                    await self._take_back(entry, before)
+                raise
+            return {
+                "id": entry.id,
+                "addresses": list(entry.addresses),
+                "names": list(entry.names),
+                "mac": entry.mac,
+                "mtu": plane.report.mtu,
+            }
+
+    def _plane_with_path(self) -> Plane:
+        if self.plane is None:
+            raise CommandError("this node has not joined a cluster yet: it has no addresses")
+        reason = why_no_trust(self.plane.config)
+        if reason is not None:
+            raise CommandError(reason, code=ExitCode.FEATURE_OFF)
+        return self.plane
+
+    async def _with_addresses(self, entry: Attached, wanted: Sequence[str]) -> Attached:
+        """Return the entry with the addresses that were asked for, or one of each family."""
+        if not wanted and entry.addresses:
+            return entry
+        held = set(self._mesh.ipam.lookup(entry.id))
+        addresses, given = list(entry.addresses), list(entry.given)
+        for ask in wanted or self._one_of_each_family():
+            address = await self._take(entry.id, ask)
+            if address not in addresses:
+                addresses.append(address)
+            if address not in held and address not in given:
+                given.append(address)
+            entry = evolve(
+                entry, addresses=tuple(addresses), given=tuple(given), mac=mac_of(addresses[0])
+            )
+        return entry
+
+    def _one_of_each_family(self) -> list[str]:
+        asks: list[str] = []
+        families: set[int] = set()
+        for universe in self._universes():
+            version = ipaddress.ip_network(universe).version
+            if version not in families:
+                asks.append("net:default" if not families else f"net:{universe}")
+                families.add(version)
+        return asks
+
+    def _universes(self) -> tuple[str, ...]:
+        return tuple(universe.cidr for universe in self._mesh.status().universes)
+
+    async def _take(self, workload: str, ask: str) -> str:
+        """Get one address, as `attach` is asked for it; returns it with its prefix length."""
+        outcome: Outcome
+        if ask.startswith("net:"):
+            subnet = self._default_subnet if ask == "net:default" else ask.removeprefix("net:")
+            outcome = await self._mesh.ipam.allocate(
+                workload, subnet=subnet, timeout=ADDRESS_TIMEOUT_S
+            )
+        else:
+            outcome = await self._mesh.ipam.claim(workload, bare(ask), timeout=ADDRESS_TIMEOUT_S)
+        if isinstance(outcome, Allocated | Claimed):
+            return self._with_prefix(outcome.address)
+        shown = outcome_object(outcome)
+        raise CommandError(f"{shown['outcome']}: {shown['reason']}", body=shown)
+
+    def _with_prefix(self, address: str) -> str:
+        if "/" in address:
+            return address
+        parsed = ipaddress.ip_address(address)
+        for universe in self._universes():
+            network = ipaddress.ip_network(universe)
+            if parsed in network:
+                return f"{address}/{network.prefixlen}"
+        return f"{address}/{parsed.max_prefixlen}"
+
+    async def _go_live(self, entry: Attached, plane: Plane) -> None:
+        await self._mesh.workloads.set(entry.id, bares(entry.addresses), mac=entry.mac)
+        report = await plane.settle()
+        if entry.id in report.gone:
+            raise CommandError(f"target {entry.target!r}: its network namespace has gone")
+        if report.errors:
+            raise CommandError(f"target {entry.target!r}: {report.errors[0]}")
+        for name in entry.names:
+            mine = self._own_name(name)
+            await self._mesh.names.set(name, sorted(mine | set(bares(entry.addresses))))
+
+    def _own_name(self, name: str) -> set[str]:
+        wanted = normalise_name(name, self._domain)
+        return {
+            address
+            for shown, addresses in self._mesh.names.own().items()
+            if normalise_name(shown, self._domain) == wanted
+            for address in addresses
+        }
+
+    async def _take_back(self, entry: Attached, before: Attached | None) -> None:
+        """Undo an attach that failed: back to `before`."""
+        try:
+            stays = set() if before is None else set(before.addresses)
+            for address in entry.given:
+                if address not in stays:
+                    await self._mesh.ipam.release(entry.id, bare(address))
+            if before is None:
+                self._drop(entry.id)
+                await self._mesh.workloads.remove(entry.id)
+            else:
+                self._remember(before)
+                await self._mesh.workloads.set(before.id, bares(before.addresses), mac=before.mac)
+            if self.plane is not None:
+                await self.plane.settle()
+        except (MeshError, CommandError) as error:
+            _LOG.warning(
+                "what a failed attach of %s took was not all given back: %s", entry.id, error
+            )
+
+    # --- detach ----------------------------------------------------------------------------
+
+    async def detach(self, target: str, addresses: Sequence[str]) -> dict[str, Any]:
+        """Disconnect a target, or take single addresses from it."""
+        async with self._lock:
+            entry = self._by_target(target)
+            if entry is None:
+                place = await trio.to_thread.run_sync(find_place, target)
+                entry = self._find(place.id)
+            if entry is None:
+                raise CommandError(f"target {target!r} is not attached here")
+            going = [a for a in entry.addresses if not addresses or bare(a) in addresses]
+            missing = set(addresses) - set(bares(entry.addresses))
+            if missing:
+                raise CommandError(f"target {target!r} has no address {sorted(missing)[0]}")
+            await self._take_away(entry, going)
+            return {"id": entry.id, "addresses": going}
+
+    async def _take_away(self, entry: Attached, going: Sequence[str]) -> None:
+        """Names first, then the path, then the addresses: nobody is sent to what has gone."""
+        for name in entry.names:
+            await self._mesh.names.remove(name, bares(going))
+        staying = tuple(a for a in entry.addresses if a not in going)
+        if staying:
+            left = evolve(
+                entry,
+                addresses=staying,
+                given=tuple(a for a in entry.given if a not in going),
+                mac=mac_of(staying[0]),
+            )
+            self._remember(left)
+            await self._mesh.workloads.set(entry.id, bares(staying), mac=left.mac)
+        else:
+            self._drop(entry.id)
+            await self._mesh.workloads.remove(entry.id)
+        if self.plane is not None:
+            await self.plane.settle()
+        for address in going:
+            if address in entry.given:
+                await self._mesh.ipam.release(entry.id, bare(address))
+
+    async def release_gone(self, ids: Sequence[str]) -> None:
+        """Detach the workloads whose namespace no longer exists."""
+        async with self._lock:
+            for workload in ids:
+                entry = self._find(workload)
+                # It may have been attached anew while this waited for its turn.
+                if entry is None or await trio.to_thread.run_sync(_is_there, entry):
+                    continue
+                _LOG.info("workload %s has gone: its addresses and names go too", workload)
+                await self._take_away(entry, entry.addresses)
+
+    # --- the host itself -------------------------------------------------------------------
+
+    async def ensure_host(self) -> bool:
+        """Give the host its own addresses, once; False when there is none to be had yet."""
+        async with self._lock:
+            host = self.remembered.host
+            if host.addresses:
+                return True
+            addresses = []
+            for ask in self._one_of_each_family():
+                try:
+                    addresses.append(await self._take(HOST_ID, ask))
+                except CommandError as error:
+                    _LOG.info("the host has no address of its own yet: %s", error)
+                    return False
+            await self._set_host(evolve(host, addresses=tuple(addresses)))
+            return True
+
+    async def expose(self, wanted: Sequence[str]) -> dict[str, Any]:
+        """Let workloads reach the outside, and give the host more addresses where asked."""
+        self._plane_with_path()
+        if not await self.ensure_host():
+            raise CommandError("the host could not get an address of its own: see the log")
+        async with self._lock:
+            addresses = list(self.remembered.host.addresses)
+            for ask in wanted:
+                address = await self._take(HOST_ID, ask)
+                if address not in addresses:
+                    addresses.append(address)
+            await self._set_host(HostPresence(addresses=tuple(addresses), is_exposed=True))
+            return {"addresses": addresses}
+
+    async def hide(self, addresses: Sequence[str]) -> dict[str, Any]:
+        """Close the way outside; or take only these addresses from the host."""
+        async with self._lock:
+            host = self.remembered.host
+            missing = set(addresses) - set(bares(host.addresses))
+            if missing:
+                raise CommandError(f"this host has no address {sorted(missing)[0]}")
+            going = [a for a in host.addresses if bare(a) in addresses]
+            staying = tuple(a for a in host.addresses if a not in going)
+            await self._set_host(
+                HostPresence(addresses=staying, is_exposed=host.is_exposed and bool(addresses))
+            )
+            for address in going:
+                await self._mesh.ipam.release(HOST_ID, bare(address))
+            return {"addresses": list(staying)}
+
+    async def _set_host(self, host: HostPresence) -> None:
+        self.remembered = evolve(self.remembered, host=host)
+        self._save()
+        if host.addresses:
+            await self._mesh.workloads.set(
+                HOST_ID, bares(host.addresses), mac=mac_of(host.addresses[0])
+            )
+        else:
+            await self._mesh.workloads.remove(HOST_ID)
+        if self.plane is not None:
+            await self.plane.settle()
+
+    # --- after a restart -------------------------------------------------------------------
+
+    async def restore(self) -> None:
+        """Finish or undo what a crash left half done, and publish what is attached again."""
+        for entry in self.remembered.workloads:
+            if not entry.addresses:
+                _LOG.info("an attach of %s did not finish before the last end", entry.id)
+                self._drop(entry.id)
+                continue
+            await self._mesh.workloads.set(entry.id, bares(entry.addresses), mac=entry.mac)
+
+    def status(self) -> dict[str, Any]:
+        """Return what `status` shows of workloads and paths."""
+        shown: dict[str, Any] = {
+            "workloads": len(self.remembered.workloads),
+            "exposed": self.remembered.host.is_exposed,
+            "host": list(self.remembered.host.addresses),
+        }
+        if self.plane is not None:
+            shown.update(self.plane.status())
+            shown["reason"] = why_no_trust(self.plane.config)
+        return shown
+
+    # --- the file --------------------------------------------------------------------------
+
+    def _find(self, workload: str) -> Attached | None:
+        return next((e for e in self.remembered.workloads if e.id == workload), None)
+
+    def _by_target(self, target: str) -> Attached | None:
+        return next((e for e in self.remembered.workloads if e.target == target), None)
+
+    def _remember(self, entry: Attached) -> None:
+        others = tuple(e for e in self.remembered.workloads if e.id != entry.id)
+        self.remembered = evolve(self.remembered, workloads=(*others, entry))
+        self._save()
+
+    def _drop(self, workload: str) -> None:
+        others = tuple(e for e in self.remembered.workloads if e.id != workload)
+        self.remembered = evolve(self.remembered, workloads=others)
+        self._save()
+
+    def _save(self) -> None:
+        save_records(self._state_dir, self.remembered)
+
+
+def _fresh(target: str, place: Place) -> Attached:
+    return Attached(
+        id=place.id,
+        target=target,
+        namespace=place.namespace,
+        identity=place.identity,
+        addresses=(),
+        given=(),
+        names=(),
+        mac="",
+        since=time.time(),
+    )
+
+
+def _is_there(entry: Attached) -> bool:
+    """Return True when the namespace that was attached still exists; blocks."""
+    try:
+        with opened(entry.namespace, entry.identity):
+            return True
+    except DataplaneError:
+        return False

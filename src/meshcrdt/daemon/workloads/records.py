@@ -1,0 +1,89 @@
+"""What attach remembers across restarts: one file in the state directory.
+
+Devices outlive the daemon, and what is not desired is removed, so the file has to say what
+was attached before the first look at the kernel. It is replaced atomically and fsynced
+before the kernel is touched.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from attrs import asdict, frozen
+
+from meshcrdt.daemon.exits import CommandError
+from meshcrdt.storage.files import replace_file
+
+RECORDS_NAME = "workloads.json"
+FORMAT = 1
+
+
+@frozen(kw_only=True)
+class Attached:
+    """One workload: where it is, and what it has there.
+
+    `addresses` have prefix lengths. `given` are those that attach took and detach gives
+    back; an address that the id held before stays with it (contract: addresses).
+    """
+
+    id: str
+    target: str
+    namespace: str
+    identity: str
+    addresses: tuple[str, ...]
+    given: tuple[str, ...]
+    names: tuple[str, ...]
+    mac: str
+    since: float
+    """Unix time in seconds, for people."""
+
+
+@frozen(kw_only=True)
+class HostPresence:
+    """This host's own addresses on the overlay, and whether workloads reach the outside."""
+
+    addresses: tuple[str, ...] = ()
+    is_exposed: bool = False
+
+
+@frozen(kw_only=True)
+class Remembered:
+    """Everything in the file."""
+
+    workloads: tuple[Attached, ...] = ()
+    host: HostPresence = HostPresence()
+
+
+def load_records(state_dir: Path) -> Remembered:
+    """Read the file; absent means nothing. Raises CommandError naming it and the reason."""
+    path = state_dir / RECORDS_NAME
+    try:
+        content = json.loads(path.read_bytes())
+        if content["format"] != FORMAT:
+            raise CommandError(f"{path} has format {content['format']!r}: {FORMAT} is accepted")
+        return Remembered(
+            workloads=tuple(Attached(**_tuples(entry)) for entry in content["workloads"]),
+            host=HostPresence(**_tuples(content["host"])),
+        )
+    except FileNotFoundError:
+        return Remembered()
+    except OSError as error:
+        raise CommandError(f"{path} cannot be read: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise CommandError(f"{path} is damaged: {error!r}") from None
+
+
+def save_records(state_dir: Path, remembered: Remembered) -> None:
+    """Replace the file; returns when it is on disk. Raises CommandError."""
+    content = {"format": FORMAT, **asdict(remembered)}
+    path = state_dir / RECORDS_NAME
+    try:
+        replace_file(path, json.dumps(content, indent=1).encode() + b"\n")
+    except OSError as error:
+        raise CommandError(f"{path} cannot be written: {error.strerror}") from None
+
+
+def _tuples(entry: dict[str, Any]) -> dict[str, Any]:
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}
