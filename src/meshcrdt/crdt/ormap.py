@@ -90,10 +90,6 @@ class ORMap(DotStore):
         """Return the delta that removes every key seen here."""
         return self._erase(self._live)
 
-    def keys(self) -> Iterator[Tree]:
-        """Yield the keys in canonical order."""
-        return (untag(head[0]) for head in self._heads())
-
     def kinds(self, key: Tree) -> tuple[type[Lattice], ...]:
         """Return the types that are live at `key`, by name."""
         return tuple(types[name[1]] for name in self._kind_names((tag(key),)))
@@ -102,7 +98,7 @@ class ORMap(DotStore):
     def value(self) -> dict[Tree, dict[str, object]]:
         """By key, the value of each type live there, for people.
 
-        Python takes True and 1 for one dict key; `keys` and `get` tell them apart.
+        Python takes True and 1 for one dict key; iteration and `get` tell them apart.
         """
         return {
             untag(head[0]): {name[1]: _shown(self._nested(head, name)) for name in names}
@@ -112,6 +108,10 @@ class ORMap(DotStore):
 
     def __contains__(self, key: Tree) -> bool:
         return bool(self._dots_at((tag(key),)))
+
+    def __iter__(self) -> Iterator[Tree]:
+        """Yield the keys in canonical order."""
+        return (untag(head[0]) for head in self._heads())
 
     def __len__(self) -> int:
         return len(self._heads())

@@ -10,14 +10,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from meshcrdt.testing.history import History, Site, histories
-    from meshcrdt.testing.laws import LAWS, LawBroken, check_laws, lattice_laws
+    from meshcrdt.testing.history import History, LawBroken, Site, histories
+    from meshcrdt.testing.laws import LAWS, check_laws, lattice_laws
     from meshcrdt.testing.strategies import elements, histories_of, trees
 
 _HOMES = {
     "History": "history",
     "LAWS": "laws",
-    "LawBroken": "laws",
+    "LawBroken": "history",
     "Site": "history",
     "check_laws": "laws",
     "elements": "strategies",

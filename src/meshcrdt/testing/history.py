@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import Enum, auto
-from typing import Generic, TypeAlias, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from attrs import define, frozen
 
@@ -26,6 +26,14 @@ L = TypeVar("L", bound=Lattice)
 
 REPLICAS = 3
 STEPS_MAX = 12
+
+
+class LawBroken(AssertionError):
+    """A lattice breaks a law; the message names the law and shows the values."""
+
+    def __init__(self, law: str, *values: object) -> None:
+        super().__init__(f"{law}: " + " | ".join(map(repr, values)))
+        self.law = law
 
 
 @define
@@ -64,6 +72,17 @@ class History(Generic[L]):
     deltas: tuple[L, ...] = ()
 
 
+def joined(a: Any, b: Any) -> Any:
+    """Return `a.join(b)`; raises LawBroken when that raises or leaves the type."""
+    try:
+        value = a.join(b)
+    except Exception as error:
+        raise LawBroken("join never raises", a, b) from error
+    if type(value) is not type(a):
+        raise LawBroken("join stays in its type", a, b, value)
+    return value
+
+
 Operation: TypeAlias = Callable[[st.DrawFn, L, Site], L]
 """Draw a change to a state at a site, and return its delta (or the whole new state)."""
 
@@ -99,11 +118,11 @@ def histories(
             case _Step.CHANGE | _Step.CHANGE_AGAIN:
                 delta = operation(draw, states[place], sites[place])
                 deltas.append(delta)
-                states[place] = states[place].join(delta)
+                states[place] = joined(states[place], delta)
             case _Step.MERGE:
-                states[place] = states[place].join(states[draw(places)])
+                states[place] = joined(states[place], states[draw(places)])
             case _Step.DELIVER if deltas:
-                states[place] = states[place].join(draw(st.sampled_from(deltas)))
+                states[place] = joined(states[place], draw(st.sampled_from(deltas)))
             case _Step.RESTART:
                 sites[place].restart()
     return History(tuple(states), tuple(deltas))

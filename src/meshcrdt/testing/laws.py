@@ -21,7 +21,7 @@ from typing import Any, TypeAlias
 from meshcrdt.abc import Lattice
 from meshcrdt.base.tree import Tree
 from meshcrdt.errors import MalformedTree, MissingExtra
-from meshcrdt.testing.history import History
+from meshcrdt.testing.history import History, LawBroken, joined
 from meshcrdt.wire import decode, encode
 
 try:
@@ -39,34 +39,26 @@ Value: TypeAlias = Any
 """A Lattice; its methods take its own type, which no annotation here can name."""
 
 
-class LawBroken(AssertionError):
-    """A lattice breaks a law; the message names the law and shows the values."""
-
-    def __init__(self, law: str, *values: object) -> None:
-        super().__init__(f"{law}: " + " | ".join(map(repr, values)))
-        self.law = law
-
-
 def join_is_commutative(history: History[Value]) -> None:
     """Check that a with b is b with a."""
     for a, b in product(_values(history), repeat=2):
-        if not _same(_join(a, b), _join(b, a)):
+        if not _same(joined(a, b), joined(b, a)):
             raise LawBroken("join is commutative", a, b)
 
 
 def join_is_associative(history: History[Value]) -> None:
     """Check that the order of merges does not matter."""
     for a, b, c in product(_values(history), repeat=3):
-        if not _same(_join(_join(a, b), c), _join(a, _join(b, c))):
+        if not _same(joined(joined(a, b), c), joined(a, joined(b, c))):
             raise LawBroken("join is associative", a, b, c)
 
 
 def join_is_idempotent(history: History[Value]) -> None:
     """Check that what arrives twice counts once, also when older."""
     for a, b in product(_values(history), repeat=2):
-        if not _same(_join(a, a), a):
+        if not _same(joined(a, a), a):
             raise LawBroken("join is idempotent", a)
-        if not _same(_join(_join(a, b), b), _join(a, b)):
+        if not _same(joined(joined(a, b), b), joined(a, b)):
             raise LawBroken("join is idempotent", a, b)
 
 
@@ -74,7 +66,7 @@ def bottom_is_neutral(history: History[Value]) -> None:
     """Check that bottom adds nothing, lies below everything and has no parts."""
     for a in _values(history):
         bottom = type(a).bottom()
-        neutral = _same(_join(a, bottom), a) and _same(_join(bottom, a), a)
+        neutral = _same(joined(a, bottom), a) and _same(joined(bottom, a), a)
         if not neutral or not bottom.leq(a) or list(bottom.decompose()):
             raise LawBroken("bottom is neutral", a)
 
@@ -82,8 +74,8 @@ def bottom_is_neutral(history: History[Value]) -> None:
 def leq_agrees_with_join(history: History[Value]) -> None:
     """Check that a <= b exactly when a with b is b, and that a join lies above both."""
     for a, b in product(_values(history), repeat=2):
-        joined = _join(a, b)
-        if a.leq(b) != _same(joined, b) or not a.leq(joined) or not b.leq(joined):
+        both = joined(a, b)
+        if a.leq(b) != _same(both, b) or not a.leq(both) or not b.leq(both):
             raise LawBroken("leq agrees with join", a, b)
 
 
@@ -91,7 +83,7 @@ def join_changes_no_operand(history: History[Value]) -> None:
     """Check that values are immutable under join, leq and decompose."""
     for a, b in permutations(history.states, 2):
         before = encode(a.to_tree()), encode(b.to_tree())
-        _join(a, b)
+        joined(a, b)
         a.leq(b)
         _parts(a)
         if (encode(a.to_tree()), encode(b.to_tree())) != before:
@@ -102,17 +94,17 @@ def deltas_equal_states(history: History[Value]) -> None:
     """Check that joining deltas, in any order, twice too, is joining whole states."""
     if not history.deltas:
         return
-    whole = reduce(_join, history.states)
+    whole = reduce(joined, history.states)
     bottom = type(whole).bottom()
     for order in (history.deltas, history.deltas[::-1], history.deltas * 2):
-        if not _same(reduce(_join, order, bottom), whole):
+        if not _same(reduce(joined, order, bottom), whole):
             raise LawBroken("deltas equal states", whole, history.deltas)
 
 
 def parts_join_to_the_value(history: History[Value]) -> None:
     """Check that a decomposition loses and adds nothing."""
     for a in history.states:
-        if not _same(reduce(_join, _parts(a), type(a).bottom()), a):
+        if not _same(reduce(joined, _parts(a), type(a).bottom()), a):
             raise LawBroken("parts join to the value", a)
 
 
@@ -122,21 +114,26 @@ def parts_are_irredundant(history: History[Value]) -> None:
         parts = _parts(a)
         after = [type(a).bottom()]
         for part in reversed(parts):
-            after.append(_join(part, after[-1]))
+            after.append(joined(part, after[-1]))
         before = type(a).bottom()
         for place, part in enumerate(parts):
-            if part.leq(_join(before, after[len(parts) - place - 1])):
+            if part.leq(joined(before, after[len(parts) - place - 1])):
                 raise LawBroken("parts are irredundant", a, part)
-            before = _join(before, part)
+            before = joined(before, part)
 
 
 def parts_are_irreducible(history: History[Value]) -> None:
-    """Check that a part is its own only part."""
+    """Check that a part is its own only part, and no join of known values below it."""
+    known = [*history.states, *history.deltas]
+    known += [part for a in history.states for part in _parts(a)]
     for a in history.states:
         for part in _parts(a):
             again = _parts(part)
             if len(again) != 1 or not _same(again[0], part):
                 raise LawBroken("parts are irreducible", a, part)
+            below = [value for value in known if value != part and value.leq(part)]
+            if _same(reduce(joined, below, type(a).bottom()), part):
+                raise LawBroken("parts are irreducible", a, part, below)
 
 
 def trees_round_trip(history: History[Value]) -> None:
@@ -154,7 +151,7 @@ def trees_round_trip(history: History[Value]) -> None:
 def equal_values_have_equal_trees(history: History[Value]) -> None:
     """Check that ==, hash and bytes agree, also for equal values made in other ways."""
     values = [*_values(history)]
-    values += [_join(a, b) for a, b in permutations(history.states, 2)]
+    values += [joined(a, b) for a, b in permutations(history.states, 2)]
     for a, b in product(values, repeat=2):
         equal = bool(a == b)
         if equal != (encode(a.to_tree()) == encode(b.to_tree())):
@@ -228,16 +225,6 @@ def _as_histories(draw: st.DrawFn, strategy: st.SearchStrategy[Any]) -> History[
 
 def _values(history: History[Value]) -> tuple[Value, ...]:
     return history.states + history.deltas[-DELTAS_USED:]
-
-
-def _join(a: Value, b: Value) -> Value:
-    try:
-        joined = a.join(b)
-    except Exception as error:
-        raise LawBroken("join never raises", a, b) from error
-    if type(joined) is not type(a):
-        raise LawBroken("join stays in its type", a, b, joined)
-    return joined
 
 
 def _same(a: Lattice, b: Lattice) -> bool:
