@@ -1,0 +1,306 @@
+"""A small deterministic world of replicas for the tests of gossip.
+
+Hosts with disks that confirm late, links that lose, repeat and reorder messages,
+partitions, crashes that lose what was not on disk. Every message and row crosses the
+codec. After each step `World.check` compares what every replica shows with what origins
+signed; a broken rule of replication shows up as a Violation.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from meshcrdt.base.dice import Dice
+from meshcrdt.base.ids import Epoch, PeerId
+from meshcrdt.base.limits import Limits
+from meshcrdt.gossip import (
+    Committed,
+    Drop,
+    Misbehaved,
+    Over,
+    OwnStreamAhead,
+    Put,
+    Replica,
+    Store,
+    StreamChanged,
+    ToLink,
+)
+from meshcrdt.trust.identity import Identity, verify
+from meshcrdt.wire import decode, encode
+
+GENESIS = b"g" * 32
+LIMITS = Limits()
+cached_verify = lru_cache(maxsize=100_000)(verify)
+
+
+@lru_cache(maxsize=64)
+def identity_of(number: int) -> Identity:
+    return Identity(bytes([number + 1]) * 32)
+
+
+class Violation(AssertionError):
+    """A replica shows what it must not."""
+
+
+class Host:
+    def __init__(self, world: World, number: int) -> None:
+        self.world = world
+        self.number = number
+        self.identity = identity_of(number)
+        self.peer = self.identity.peer
+        self.disk: dict[str, dict[bytes, bytes]] = {}
+        self.unsynced: list[Store] = []
+        self.boots = 0
+        self.replica: Replica | None = None
+        self.events: list[object] = []
+        self.committed: dict[int, Committed] = {}
+        self.gone: dict[tuple[str, bytes], set[object]] = {}
+        self.shown: dict[tuple[str, bytes], set[object]] = {}
+
+    def start(self) -> None:
+        self.boots += 1
+        dice = Dice(b"%d/%d/%d" % (self.world.seed, self.number, self.boots))
+        self.replica = Replica(
+            identity=self.identity,
+            genesis=GENESIS,
+            epoch=Epoch(self.boots, dice.raw(8)),
+            dice=dice,
+            limits=self.world.limits,
+            verify=cached_verify,
+        )
+        self.gone, self.shown = {}, {}
+        self.perform(self.replica.load(self.disk, self.world.now))
+        self.settle()
+
+    def crash(self) -> None:
+        """Lose memory and what the disk has not confirmed."""
+        self.replica = None
+        self.unsynced = []
+
+    def perform(self, outputs: list[object]) -> None:
+        for output in outputs:
+            self.events.append(output)
+            match output:
+                case ToLink(link, _, message):
+                    self.world.transmit(self, link, message)
+                case Store():
+                    self.unsynced.append(output)
+                case Committed(ticket):
+                    self.committed[ticket] = output
+                case OwnStreamAhead(_, epoch, _):
+                    self.boots = max(self.boots, epoch.counter) + 1
+                    self.running.reepoch(Epoch(self.boots, b"reepoch!"))
+                case Misbehaved(link, reason):
+                    raise Violation(f"host {self.number} closes an honest link: {reason}")
+                case StreamChanged():
+                    self.note_visible(output)
+
+    @property
+    def running(self) -> Replica:
+        assert self.replica is not None
+        return self.replica
+
+    def note_visible(self, change: StreamChanged) -> None:
+        """Fail when a dot that was seen to go comes back (L2)."""
+        for key in change.keys:
+            place = (change.channel, key)
+            now = {(v.origin, v.dot) for v in self.running.visible(*place)}
+            before = self.shown.get(place, set())
+            gone = self.gone.setdefault(place, set())
+            if now & gone:
+                raise Violation(f"host {self.number}: {place} is back: {now & gone}")
+            gone |= before - now
+            self.shown[place] = now
+
+    def settle(self) -> None:
+        """What the node does after every event."""
+        if self.replica is not None:
+            self.perform(self.replica.flush(self.world.now))
+            self.world.note_signed(self)
+
+    def sync_disk(self, count: int | None = None) -> None:
+        """Confirm the oldest unsynced transactions."""
+        if self.replica is None:
+            return
+        for store in self.unsynced[:count]:
+            for table, key, value in store.rows:
+                rows = self.disk.setdefault(table, {})
+                if value is None:
+                    rows.pop(key, None)
+                else:
+                    rows[key] = value
+            self.unsynced.remove(store)
+            self.world.note_persisted(self, store)
+            self.perform(self.running.stored(store.token, self.world.now))
+        self.settle()
+
+    def write(self, channel: str, *changes: Put | Drop) -> int:
+        ticket = self.running.write(channel, changes)
+        self.settle()
+        return ticket
+
+    def put(self, key: bytes, value: bytes, over: Over = Over.ALL, channel: str = "c") -> int:
+        return self.write(channel, Put(key, value, over))
+
+    def drop(self, key: bytes, over: Over = Over.ALL, channel: str = "c") -> int:
+        return self.write(channel, Drop(key, over))
+
+    def view(self, channel: str = "c") -> dict[bytes, list[bytes]]:
+        return {
+            key: sorted(v.value for v in found) for key, found in self.running.entries(channel)
+        }
+
+
+class World:
+    def __init__(self, count: int, *, seed: int = 0, limits: Limits = LIMITS) -> None:
+        self.seed = seed
+        self.limits = limits
+        self.now = 0.0
+        self.dice = Dice(b"world/%d" % seed)
+        self.wire: list[tuple[int, int, bytes]] = []
+        self.cut: set[frozenset[int]] = set()
+        self.signed: dict[tuple[str, PeerId, object], dict[bytes, object]] = {}
+        self.persisted: set[tuple[str, PeerId, object]] = set()
+        self.loss = self.repeat = 0.0
+        self.hosts = [Host(self, number) for number in range(count)]
+        for host in self.hosts:
+            host.start()
+        for a in range(count):
+            for b in range(a + 1, count):
+                self.open(a, b)
+
+    # --- links: the link number on one host is the number of the other ------------------
+
+    def open(self, a: int, b: int) -> None:
+        for one, other in ((a, b), (b, a)):
+            host = self.hosts[one]
+            if host.replica is not None and self.hosts[other].replica is not None:
+                peer = self.hosts[other].peer
+                host.perform(host.replica.link_opened(other, peer, self.now))
+
+    def close(self, a: int, b: int) -> None:
+        self.wire = [item for item in self.wire if {item[0], item[1]} != {a, b}]
+        for one, other in ((a, b), (b, a)):
+            replica = self.hosts[one].replica
+            if replica is not None:
+                self.hosts[one].perform(replica.link_closed(other, self.now))
+
+    def partition(self, a: int, b: int) -> None:
+        if frozenset((a, b)) not in self.cut:
+            self.cut.add(frozenset((a, b)))
+            self.close(a, b)
+
+    def heal(self, a: int, b: int) -> None:
+        if frozenset((a, b)) in self.cut:
+            self.cut.remove(frozenset((a, b)))
+            self.open(a, b)
+
+    def crash(self, number: int) -> None:
+        if self.hosts[number].replica is None:
+            return
+        self.hosts[number].crash()
+        for other in range(len(self.hosts)):
+            if other != number:
+                self.close(number, other)
+
+    def restart(self, number: int) -> None:
+        if self.hosts[number].replica is not None:
+            return
+        self.hosts[number].start()
+        for other in range(len(self.hosts)):
+            if other != number and frozenset((number, other)) not in self.cut:
+                self.open(min(number, other), max(number, other))
+
+    def transmit(self, host: Host, link: int, message: tuple[object, ...]) -> None:
+        data = encode(message)
+        assert len(data) <= self.limits.frame_bytes_max
+        copies = 2 if self.dice.chance(self.repeat) else 1
+        if not self.dice.chance(self.loss):
+            self.wire += [(host.number, link, data)] * copies
+
+    def deliver(self, index: int = 0) -> bool:
+        """Deliver one message under way; returns False when there is none."""
+        if not self.wire:
+            return False
+        source, target, data = self.wire.pop(index % len(self.wire))
+        host = self.hosts[target]
+        if host.replica is not None:
+            message = decode(data)
+            assert isinstance(message, tuple)
+            host.perform(host.replica.received(source, message, self.now))
+            host.settle()
+        return True
+
+    def run(self, *, steps_max: int = 20_000) -> None:
+        """Deliver everything in order, the disk keeping up, until nothing moves."""
+        for _ in range(steps_max):
+            for host in self.hosts:
+                host.sync_disk()
+            if not self.deliver() and not any(host.unsynced for host in self.hosts):
+                return
+        raise Violation("the messages do not come to an end")
+
+    def tick(self, seconds: float) -> None:
+        self.now += seconds
+        for host in self.hosts:
+            if host.replica is None:
+                continue
+            due = host.replica.next_deadline()
+            if due is not None and due <= self.now:
+                host.perform(host.replica.handle_timeout(self.now))
+                host.settle()
+
+    def rounds(self, count: int) -> None:
+        """Let anti-entropy run on a good network."""
+        self.loss = self.repeat = 0.0
+        self.run()
+        for _ in range(count):
+            self.tick(4.0)
+            self.run()
+
+    # --- the oracle ---------------------------------------------------------------------
+
+    def note_signed(self, host: Host) -> None:
+        """Remember what each header meant when its origin signed it."""
+        for own in host.running._local._channels.values():
+            states = [own.flight.state] if own.flight is not None else []
+            held = host.running._local.held(own.name)
+            if held is not None and held.header.epoch == host.running.epoch:
+                states.append(held)
+            for state in states:
+                place = (own.name, host.peer, state.ref)
+                if place not in self.signed:
+                    self.signed[place] = {e.key: e.value for e in state.tree.entries()}
+
+    def note_persisted(self, host: Host, store: Store) -> None:
+        for own in host.running._local._channels.values():
+            if own.flight is not None and host.running._local._flights.get(store.token) == own.name:
+                self.persisted.add((own.name, host.peer, own.flight.state.ref))
+
+    def check(self) -> None:
+        """Compare everything that is held with what was signed and stored."""
+        for host in self.hosts:
+            if host.replica is None:
+                continue
+            host.replica.check()
+            for key, stream in host.replica._context.holdings.streams():
+                place = (key.channel, key.origin, stream.state.ref)
+                meant = self.signed.get(place)
+                held = {e.key: e.value for e in stream.state.tree.entries()}
+                if meant != held:
+                    raise Violation(f"host {host.number} shows {key} as its origin never signed it")
+                if not key.channel.startswith("~") and place not in self.persisted:
+                    raise Violation(f"host {host.number} shows {key} before its origin stored it")
+
+    def check_converged(self) -> None:
+        self.check()
+        running = [host for host in self.hosts if host.replica is not None]
+        if len({host.running.root for host in running}) != 1:
+            raise Violation("roots differ after healing")
+        if len({str(sorted(host.running.digests().items())) for host in running}) != 1:
+            raise Violation("digests differ after healing")
+        channels = {name for host in running for name in host.running.channels()}
+        for name in channels:
+            views = [host.view(name) for host in running]
+            if any(view != views[0] for view in views):
+                raise Violation(f"visible values of {name!r} differ after healing: {views}")
