@@ -20,6 +20,12 @@ class ClosedError(MeshError):
     """You already closed this object. Nothing changed; open a new one."""
 
 
+class NotReady(MeshError):
+    """The node is starting or draining and takes no such call now. Nothing changed; the
+    message says which: wait until it is ready, or ask another node.
+    """
+
+
 class CapacityError(MeshError):
     """A published limit was reached; the message names it and its value. Nothing changed."""
 

@@ -7,7 +7,7 @@ exactly one `Reply(request, outcome)`, at the latest when its deadline has passe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from enum import Enum
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -83,6 +83,10 @@ class StoreFailed:
     """The store gave up: nothing more is acknowledged."""
 
     reason: str
+
+
+def _texts(values: Iterable[str]) -> tuple[str, ...]:
+    return tuple(values)
 
 
 # --- commands --------------------------------------------------------------------------
@@ -190,7 +194,7 @@ class Connect:
     """Add addresses to dial; kept over restarts."""
 
     request: int
-    addresses: Sequence[str] = field(converter=tuple)
+    addresses: tuple[str, ...] = field(converter=_texts)
 
 
 @frozen
@@ -198,7 +202,7 @@ class Forget:
     """Stop dialling: addresses, or the peers that an id, prefix or name means."""
 
     request: int
-    peers: Sequence[str] = field(converter=tuple)
+    peers: tuple[str, ...] = field(converter=_texts)
 
 
 @frozen

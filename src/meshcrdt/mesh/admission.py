@@ -1,0 +1,154 @@
+"""Joining with a token: both ends of the admission session, and who is asked how often.
+
+The session of a token carries the genesis and the cluster secret, once, and is closed.
+The joiner keeps the secret and then dials as a member like any other; the genesis, pinned
+by the token, comes over its first real link.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+
+import trio
+from attrs import define, field, frozen
+
+from meshcrdt.abc import Link
+from meshcrdt.base.limits import Limits
+from meshcrdt.errors import HandshakeError, LinkError, PeerRefused, ProtocolError, UsageError
+from meshcrdt.ipam.genesis import Genesis
+from meshcrdt.mesh.credentials import Credentials
+from meshcrdt.mesh.links import initiate
+from meshcrdt.transports.registry import transport_for
+from meshcrdt.trust.admission import (
+    Admission,
+    admission_taken,
+    read_admission,
+    read_admission_taken,
+)
+from meshcrdt.trust.hello import Hello
+from meshcrdt.trust.outcomes import Established
+from meshcrdt.trust.token import Token
+
+log = logging.getLogger("meshcrdt.mesh")
+
+ATTEMPT_TIMEOUT_S = 3.0
+"""One address, from dialling to the secret."""
+
+REFUSAL_GRACE_S = 3.0
+"""How long refusals alone may go on before the joiner gives up: members may be starting."""
+
+PAUSE_MIN_S = 0.25
+PAUSE_MAX_S = 2.0
+
+
+async def admit(
+    link: Link, established: Established, credentials: Credentials, *, genesis: Genesis
+) -> None:
+    """Send the admission to a joiner that proved a token, and count the use when it is taken.
+
+    Raises LinkError or ProtocolError when the joiner goes away or answers nonsense.
+    """
+    if established.token is None or credentials.secret is None:
+        raise HandshakeError("this session admits nobody")
+    session = established.session
+    admission = Admission(genesis=genesis.encode(), secret=credentials.secret)
+    await link.send(session.seal(admission.to_bytes()))
+    read_admission_taken(session.open(await link.receive()))
+    credentials.count_use(established.token)
+
+
+@define
+class _Round:
+    """What one round over all addresses brought."""
+
+    admission: Admission | None = None
+    refusals: list[str] = field(factory=list)
+
+
+async def seek_admission(
+    token: Token,
+    addresses: Sequence[str],
+    credentials: Credentials,
+    *,
+    hello: Hello,
+    limits: Limits,
+    keep: Callable[[bytes], Awaitable[None]],
+) -> bytes:
+    """Ask all addresses until one admits this node; returns the cluster secret.
+
+    `keep` makes the secret durable; only then the acceptor hears that it was taken, so a
+    crash on the way does not use up the token. Keeps trying while nobody answers.
+    Raises PeerRefused, with the reasons, when for REFUSAL_GRACE_S everyone who answered
+    refused.
+    """
+    pause_s = PAUSE_MIN_S
+    refused_since: float | None = None
+    asking = _Asking(token, credentials, hello, limits, keep)
+    while True:
+        results = _Round()
+        async with trio.open_nursery() as nursery:
+            for address in addresses:
+                nursery.start_soon(asking.attempt, address, results, nursery.cancel_scope)
+        if results.admission is not None:
+            return results.admission.secret
+        now = trio.current_time()
+        if not results.refusals:
+            refused_since = None
+        elif refused_since is None:
+            refused_since = now
+        elif now - refused_since >= REFUSAL_GRACE_S:
+            raise PeerRefused(f"the token was refused: {'; '.join(results.refusals)}")
+        await trio.sleep(pause_s)
+        pause_s = min(pause_s * 2, PAUSE_MAX_S)
+
+
+@frozen
+class _Asking:
+    """One joiner's side of the admission session."""
+
+    token: Token
+    credentials: Credentials
+    hello: Hello
+    limits: Limits
+    keep: Callable[[bytes], Awaitable[None]]
+
+    async def attempt(self, address: str, results: _Round, others: trio.CancelScope) -> None:
+        """Ask one address; a success ends the round, since one is enough."""
+        link: Link | None = None
+        try:
+            with trio.fail_after(ATTEMPT_TIMEOUT_S):
+                link = await transport_for(address).dial(
+                    address, frame_bytes_max=self.limits.frame_bytes_max
+                )
+                admission = await self._converse(link)
+        except HandshakeError as error:
+            results.refusals.append(str(error))
+        except trio.TooSlowError:
+            log.debug("%s did not admit this node in time", address)
+        except (LinkError, ProtocolError, UsageError) as error:
+            log.debug("%s did not admit this node: %s", address, error)
+        else:
+            results.admission = admission
+            others.cancel()
+        finally:
+            if link is not None:
+                await link.aclose()
+
+    async def _converse(self, link: Link) -> Admission:
+        established = await initiate(
+            link,
+            self.credentials.joiner(self.hello, self.token),
+            hello_bytes_max=self.limits.hello_bytes_max,
+        )
+        try:
+            admission = read_admission(
+                established.session.open(await link.receive()),
+                pinned=self.token.genesis,
+                hash_of=lambda raw: Genesis.decode(raw).hash,
+            )
+        except ProtocolError as error:
+            raise PeerRefused(f"{link.remote} sent no acceptable admission: {error}") from None
+        await self.keep(admission.secret)
+        await link.send(established.session.seal(admission_taken()))
+        return admission

@@ -1,0 +1,130 @@
+"""How a node begins: it remembers its cluster, makes one, or joins one. Pure decisions.
+
+An option that contradicts what the node remembers is refused, and both values are named
+(secrets excepted: those are never shown).
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from attrs import field, frozen
+
+from meshcrdt.errors import UsageError
+from meshcrdt.ipam.genesis import Genesis, check_universes
+from meshcrdt.trust.token import Token
+
+
+class Security(Enum):
+    """Whether links are encrypted. Without encryption there is no membership either."""
+
+    ENCRYPTED = "encrypted"
+    INSECURE = "insecure"
+
+
+class Beginning(Enum):
+    """What a node does about its genesis at the start."""
+
+    RESUME = "resume"
+    """It remembers one."""
+    FOUND = "found"
+    """It makes one."""
+    JOIN = "join"
+    """It fetches one over its first link."""
+
+
+@frozen(kw_only=True)
+class Given:
+    """What the caller asked for."""
+
+    security: Security
+    secret: bytes | None = field(repr=False, default=None)
+    token: Token | None = None
+    peers: tuple[str, ...] = ()
+    universes: tuple[str, ...] | None = None
+
+
+@frozen(kw_only=True)
+class Remembered:
+    """What the node knows from earlier runs."""
+
+    where: str
+    secret: bytes | None = field(repr=False, default=None)
+    genesis: Genesis | None = None
+    peers: tuple[str, ...] = ()
+
+
+@frozen(kw_only=True)
+class Plan:
+    """What to do: `secret` None with ENCRYPTED means that it is made or admitted first.
+
+    `pinned` is the only genesis hash that may be fetched, where one is pinned.
+    """
+
+    beginning: Beginning
+    security: Security
+    secret: bytes | None = field(repr=False)
+    makes_secret: bool
+    admission: Token | None
+    pinned: bytes | None
+    peers: tuple[str, ...]
+    universes: tuple[str, ...] | None
+
+
+def plan(given: Given, remembered: Remembered) -> Plan:
+    """Decide; raises UsageError for options that contradict each other or the memory."""
+    _check_contradictions(given, remembered)
+    token = given.token
+    # The addresses of a token are hints beside the peers.
+    peers = tuple(dict.fromkeys((*given.peers, *(token.addresses if token else ()))))
+    secret = given.secret or remembered.secret
+    known_peers = bool(peers or remembered.peers)
+    if remembered.genesis is not None:
+        beginning = Beginning.RESUME
+    elif known_peers or token is not None:
+        beginning = Beginning.JOIN
+    else:
+        beginning = Beginning.FOUND
+    is_open = given.security is Security.INSECURE
+    if not is_open and secret is None and token is None:
+        if beginning is Beginning.RESUME:
+            raise UsageError(
+                f"the cluster in {remembered.where} was made without a secret: "
+                "it can be resumed as an insecure one only"
+            )
+        if beginning is Beginning.JOIN:
+            raise UsageError(
+                "peers are given but neither a token nor a secret: get one with "
+                "`meshcrdt token create` on a member, or ask for an insecure mesh"
+            )
+    return Plan(
+        beginning=beginning,
+        security=given.security,
+        secret=secret,
+        makes_secret=not is_open and secret is None and token is None,
+        admission=token if secret is None else None,
+        pinned=token.genesis if token else None,
+        peers=peers,
+        universes=given.universes,
+    )
+
+
+def _check_contradictions(given: Given, remembered: Remembered) -> None:
+    where, genesis, token = remembered.where, remembered.genesis, given.token
+    if given.security is Security.INSECURE and (given.secret or remembered.secret or token):
+        raise UsageError("an insecure mesh has no secret and no token, but one is given or stored")
+    if given.secret and remembered.secret and given.secret != remembered.secret:
+        raise UsageError(f"the secret that is given is not the one that is kept beside {where}")
+    if genesis is None:
+        if given.universes is not None:
+            check_universes(given.universes)
+        return
+    if token is not None and token.genesis != genesis.hash:
+        raise UsageError(
+            f"the token is for cluster {token.cluster}, but {where} belongs to {genesis.cluster}"
+        )
+    if given.universes is not None and check_universes(given.universes) != genesis.universes:
+        raise UsageError(
+            f"ranges {', '.join(given.universes)} are asked for, but the cluster in {where} "
+            f"has {', '.join(genesis.universes)}: the ranges of a cluster do not change"
+        )

@@ -1,0 +1,182 @@
+"""Typed handles of channels: maps of JSON values, and lattices of any type.
+
+The core sees keys and values as bytes; here a key is text in UTF-8 and a value is JSON
+in UTF-8. Reads are local and do not wait; writes return when they are durable here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, Generic, TypeVar
+
+from meshcrdt.abc import Lattice
+from meshcrdt.errors import UsageError
+from meshcrdt.mesh.receipt import Receipt
+from meshcrdt.mesh.requests import Requests
+from meshcrdt.mesh.watch import ABSENT, Change, ValueWatch, Watch, WatchHub
+from meshcrdt.node.events import Delete, Mutate, Put
+from meshcrdt.node.outcomes import Written
+
+L = TypeVar("L", bound=Lattice)
+
+
+def encode_value(value: Any) -> bytes:
+    """Return the JSON of a value; raises UsageError for what JSON cannot hold."""
+    try:
+        return json.dumps(
+            value, ensure_ascii=False, allow_nan=False, separators=(",", ":"), sort_keys=True
+        ).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise UsageError(f"a value is not JSON: {error}") from None
+
+
+def decode_change(key: bytes, value: bytes | None) -> Change | None:
+    """Return the change as users see it; None for a key that is not text.
+
+    A value that is not JSON came from another program: for users of JSON it is absent.
+    """
+    try:
+        text = key.decode()
+    except UnicodeDecodeError:
+        return None
+    return Change(text, ABSENT if value is None else decode_value(value))
+
+
+def decode_value(value: bytes) -> Any:
+    """Return the value of JSON bytes, or ABSENT when they are none."""
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        return ABSENT
+
+
+class MapChannel:
+    """A shared map: any node may put or delete any key; see 'Channels' in the contract.
+
+    Of a put and a concurrent delete the put wins; of two concurrent puts one wins, the
+    same on every node.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        requests: Requests,
+        hub: WatchHub,
+        get: Callable[[str, bytes], bytes | None],
+    ) -> None:
+        self.name = name
+        self._requests = requests
+        self._hub = hub
+        self._get = get
+
+    async def put(self, key: str, value: Any) -> Receipt:
+        """Set a key to a JSON value; returns when it is durable here.
+
+        Never waits for the network. Raises UsageError or CapacityError with nothing
+        changed, NotReady while the node starts or drains, StoreError when the disk failed.
+        """
+        raw = encode_value(value)
+        written: Written = await self._requests.ask(
+            lambda request: Put(request, self.name, _key(key), raw)
+        )
+        return Receipt(self._requests, written)
+
+    async def delete(self, key: str) -> Receipt:
+        """Remove a key, also when it is absent; raises like `put`."""
+        written: Written = await self._requests.ask(
+            lambda request: Delete(request, self.name, _key(key))
+        )
+        return Receipt(self._requests, written)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return the value of a key as this node knows it, or `default` when absent.
+
+        ABSENT as the default tells an absent key from JSON null.
+        """
+        raw = self._get(self.name, _key(key))
+        value = ABSENT if raw is None else decode_value(raw)
+        return default if value is ABSENT else value
+
+    def entries(self) -> dict[str, Any]:
+        """Return everything this node knows of the channel."""
+        return self._hub.entries(self.name)
+
+    @asynccontextmanager
+    async def watch(self, prefix: str = "") -> AsyncIterator[Watch]:
+        """Give an async iterator: a Snapshot, then each Change of keys with the prefix.
+
+        A watcher that falls more than limits.watch_queue_max changes behind gets Lost(n)
+        and a new Snapshot.
+        """
+        watch = self._hub.open_map(self.name, prefix)
+        try:
+            yield watch
+        finally:
+            self._hub.shut(self.name, watch)
+
+
+class LatticeChannel(Generic[L]):
+    """A shared value of a lattice type: each node joins its own part into it."""
+
+    def __init__(
+        self,
+        name: str,
+        lattice: type[L],
+        *,
+        requests: Requests,
+        hub: WatchHub,
+        read: Callable[[str, type[Lattice]], Any],
+    ) -> None:
+        self.name = name
+        self.lattice = lattice
+        self._requests = requests
+        self._hub = hub
+        self._read = read
+
+    def value(self) -> L:
+        """Return the join of what all nodes contributed, as this node knows it."""
+        value: L = self._read(self.name, self.lattice)
+        return value
+
+    async def update(self, delta: L | Callable[[L], L]) -> Receipt:
+        """Join a delta into the value; returns when it is durable here.
+
+        A function is given the present value, inside the turn that writes, and returns the
+        delta: `counter.update(lambda value: value.increment(mesh.peer, 1))` never loses a
+        count to another task. Raises like `MapChannel.put`.
+        """
+
+        def mutator(value: L) -> L:
+            if isinstance(delta, self.lattice):
+                return delta
+            return delta(value)  # type: ignore[operator]
+
+        if not isinstance(delta, self.lattice) and not callable(delta):
+            raise UsageError(
+                f"{type(delta).__name__} is no delta of {self.lattice.__name__} and no function"
+            )
+        written: Written = await self._requests.ask(
+            lambda request: Mutate(request, self.name, self.lattice, mutator)
+        )
+        return Receipt(self._requests, written)
+
+    @asynccontextmanager
+    async def watch(self) -> AsyncIterator[ValueWatch[L]]:
+        """Give an async iterator of the value: the present one, then each later one seen."""
+        watch = self._hub.open_value(self.name, self.value)
+        try:
+            yield watch
+        finally:
+            self._hub.shut(self.name, watch)
+
+
+def _key(key: str) -> bytes:
+    if not isinstance(key, str):
+        raise UsageError(f"key {key!r} is {type(key).__name__}: text is accepted")
+    try:
+        return key.encode()
+    except UnicodeEncodeError:
+        raise UsageError(f"key {key!r} is not text that UTF-8 can hold") from None

@@ -1,0 +1,104 @@
+"""The only task that touches the node: event in, effects out, sleep until the deadline.
+
+Nothing here waits for anything but the inbox and the clock. The clock is trio's, so a
+test's virtual clock drives everything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import trio
+
+from meshcrdt.abc import Instrument
+from meshcrdt.mesh.performer import Performer
+from meshcrdt.node.effects import Effect
+from meshcrdt.node.events import Event, Persisted, StoreFailed
+
+if TYPE_CHECKING:
+    from meshcrdt.node.node import Node
+
+INBOX_EVENTS_MAX = 256
+"""Events that wait for the node; readers stop reading when it is full."""
+
+EVENTS_PER_TURN_MAX = 32
+"""Events that are handled before other tasks get their turn."""
+
+TIMEOUT_PAUSE_S = 0.001
+"""The least time between two timeouts: a deadline in the past must not starve events."""
+
+
+class Driver:
+    """Owns the node of one mesh."""
+
+    def __init__(
+        self,
+        node: Node,
+        inbox: trio.MemoryReceiveChannel[Event],
+        performer: Performer,
+        *,
+        instrument: Instrument | None = None,
+        after_turn: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._node = node
+        self._inbox = inbox
+        self._performer = performer
+        self._instrument = instrument
+        self._after_turn = after_turn
+
+    def begin(self, effects: list[Effect]) -> None:
+        """Perform the effects of `node.load`."""
+        self._performer.perform(effects)
+        self._after_turn()
+
+    async def run(self) -> None:
+        """Drive until cancelled."""
+        earliest = 0.0
+        while True:
+            event = await self._next_event(earliest)
+            if event is None:
+                now = trio.current_time()
+                self._performer.perform(self._node.handle_timeout(now))
+                earliest = now + TIMEOUT_PAUSE_S
+            else:
+                self._handle(event)
+                self._handle_queued()
+            self._after_turn()
+
+    async def _next_event(self, earliest: float) -> Event | None:
+        """Return the next event, or None when the node's deadline passes first."""
+        deadline = self._node.next_deadline()
+        if (
+            deadline is not None
+            and deadline <= trio.current_time()
+            and (earliest <= trio.current_time())
+        ):
+            await trio.lowlevel.checkpoint()
+            return None
+        wake_at = float("inf") if deadline is None else max(deadline, earliest)
+        with trio.CancelScope(deadline=wake_at):
+            return await self._inbox.receive()
+        return None
+
+    def _handle_queued(self) -> None:
+        """Take what else is there, without a detour through the scheduler for each."""
+        for _ in range(EVENTS_PER_TURN_MAX - 1):
+            try:
+                event = self._inbox.receive_nowait()
+            except trio.WouldBlock:
+                return
+            self._handle(event)
+
+    def _handle(self, event: Event) -> None:
+        now = trio.current_time()
+        if self._instrument is not None:
+            self._instrument.before_handle(event, now)
+        effects = self._node.handle(event, now)
+        if isinstance(event, Persisted):
+            self._performer.persisted(event.watermark)
+        self._performer.perform(effects)
+        if isinstance(event, StoreFailed):
+            self._performer.store_failed(event.reason)
+        if self._instrument is not None:
+            self._instrument.after_handle(event, effects, now)

@@ -1,0 +1,196 @@
+"""The only ways in: dialling and accepting. What comes through is a pump at work.
+
+Nothing that a peer or a network does raises out of here: a failed dial becomes a
+`DialFailed`, a failed caller one line in the log.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import trio
+
+from meshcrdt.abc import Link, Listener
+from meshcrdt.base.limits import Limits
+from meshcrdt.errors import (
+    ClosedError,
+    HandshakeError,
+    LinkError,
+    MeshError,
+    ProtocolError,
+)
+from meshcrdt.mesh.admission import admit
+from meshcrdt.mesh.credentials import Credentials
+from meshcrdt.mesh.half_open import HalfOpen
+from meshcrdt.mesh.links import SecureLink, exchange_verdicts, initiate, respond
+from meshcrdt.mesh.pump import Pump
+from meshcrdt.node.events import DialFailed, Event
+from meshcrdt.topology.links import Direction
+from meshcrdt.transports.registry import transport_for
+from meshcrdt.trust.hello import Hello
+from meshcrdt.trust.outcomes import Established
+
+if TYPE_CHECKING:
+    from meshcrdt.ipam.genesis import Genesis
+    from meshcrdt.node.node import Node
+
+log = logging.getLogger("meshcrdt.mesh")
+
+
+class Gatekeeper:
+    """Opens links for one node, and holds those that are open."""
+
+    def __init__(
+        self,
+        node: Node,
+        credentials: Credentials,
+        *,
+        limits: Limits,
+        inbox: trio.MemorySendChannel[Event],
+        nursery: trio.Nursery,
+        genesis: Callable[[], Genesis | None],
+        pinned: bytes | None = None,
+    ) -> None:
+        self._node = node
+        self._credentials = credentials
+        self._limits = limits
+        self._inbox = inbox
+        self._nursery = nursery
+        self._genesis = genesis
+        self._pinned = pinned
+        self._numbers = itertools.count(1)
+        self.half_open = HalfOpen(limits)
+        self.pumps: dict[int, Pump] = {}
+
+    # --- dialling ------------------------------------------------------------------------
+
+    def dial(self, address: str) -> None:
+        """Try an address once, in a task of its own."""
+        self._nursery.start_soon(self._dial, address, name=f"dial {address}")
+
+    async def _dial(self, address: str) -> None:
+        link: Link | None = None
+        try:
+            try:
+                with trio.fail_after(self._limits.dial_timeout_s):
+                    link = await transport_for(address).dial(
+                        address, frame_bytes_max=self._limits.frame_bytes_max
+                    )
+                secure = await self._secure_dialled(link, address)
+            except trio.TooSlowError:
+                what = "connected" if link is None else "finished the handshake"
+                await self._failed(address, f"{address} has not {what} in time")
+                return
+            except HandshakeError as error:
+                await self._failed(address, str(error), refused=True)
+                return
+            except Exception as error:
+                # The address may be a peer's idea and the transport anyone's code.
+                await self._failed(address, _line(error))
+                return
+            await self._carry(secure)
+        finally:
+            if link is not None:
+                await link.aclose()
+
+    async def _failed(self, address: str, reason: str, *, refused: bool = False) -> None:
+        log.debug("dial failed: %s", reason)
+        await self._inbox.send(DialFailed(address, reason, refused))
+
+    async def _secure_dialled(self, link: Link, address: str) -> SecureLink:
+        with trio.fail_after(self._limits.handshake_timeout_s):
+            established = await initiate(
+                link,
+                self._credentials.initiator(self._node.hello()),
+                hello_bytes_max=self._limits.hello_bytes_max,
+            )
+            secure = SecureLink(
+                link, established.session, established.hello, Direction.DIALLED, address
+            )
+            await exchange_verdicts(secure, self._judge(secure.hello))
+        return secure
+
+    # --- accepting -----------------------------------------------------------------------
+
+    async def serve(self, listener: Listener) -> None:
+        """Accept callers until the listener is closed."""
+        while True:
+            try:
+                link = await listener.accept()
+            except ClosedError:
+                return
+            self._nursery.start_soon(self._welcome, link, name=f"accept {link.remote}")
+
+    async def _welcome(self, link: Link) -> None:
+        secure: SecureLink | None = None
+        try:
+            try:
+                with self.half_open.slot(link.remote):
+                    secure = await self._secure_accepted(link)
+            except trio.TooSlowError:
+                log.debug("%s did not finish the handshake in time", link.remote)
+            except (LinkError, ProtocolError, ClosedError) as error:
+                log.info("a caller was turned away: %s", error)
+            except Exception:
+                log.exception("accepting %s failed", link.remote)
+            if secure is not None:
+                await self._carry(secure)
+        finally:
+            await link.aclose()
+
+    async def _secure_accepted(self, link: Link) -> SecureLink | None:
+        with trio.fail_after(self._limits.handshake_timeout_s):
+            established = await respond(
+                link,
+                self._credentials.responder(self._node.hello()),
+                hello_bytes_max=self._limits.hello_bytes_max,
+            )
+            if established.token is not None:
+                await self._admit(link, established)
+                return None
+            secure = SecureLink(
+                link, established.session, established.hello, Direction.ACCEPTED, link.remote
+            )
+            await exchange_verdicts(secure, self._judge(secure.hello))
+        return secure
+
+    async def _admit(self, link: Link, established: Established) -> None:
+        genesis = self._genesis()
+        if genesis is None:
+            return  # the machine told the joiner so already
+        await admit(link, established, self._credentials, genesis=genesis)
+        log.info("admitted %s from %s by token", established.hello.peer, link.remote)
+
+    # --- both ----------------------------------------------------------------------------
+
+    def _judge(self, hello: Hello) -> str | None:
+        if len(self.pumps) >= self._limits.links_max:
+            return f"no room for another link: links_max={self._limits.links_max}"
+        wrong = self._pinned is not None and hello.genesis not in (None, self._pinned)
+        if wrong and self._genesis() is None:
+            return f"cluster {hello.cluster} is not the one that the token names"
+        return self._node.admits(hello)
+
+    async def _carry(self, secure: SecureLink) -> None:
+        number = next(self._numbers)
+        pump = Pump(number, secure, limits=self._limits, inbox=self._inbox)
+        self.pumps[number] = pump
+        try:
+            await pump.run()
+        finally:
+            del self.pumps[number]
+
+    async def close_links(self, reason: str) -> None:
+        """Close every link after what it has queued, and wait for that."""
+        pumps = list(self.pumps.values())
+        for pump in pumps:
+            pump.close(reason)
+        for pump in pumps:
+            await pump.done.wait()
+
+
+def _line(error: Exception) -> str:
+    return str(error) if isinstance(error, MeshError) else repr(error)

@@ -1,0 +1,190 @@
+"""The mesh as its user sees it: handles, queries, and a few commands."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+import trio
+
+from meshcrdt.abc import Lattice
+from meshcrdt.base.ids import PeerId
+from meshcrdt.crdt import ORMap
+from meshcrdt.errors import NotReady, UsageError
+from meshcrdt.mesh.channel import LatticeChannel, MapChannel
+from meshcrdt.mesh.credentials import Credentials
+from meshcrdt.mesh.facade import IpamFacade, NamesFacade, WorkloadsFacade
+from meshcrdt.mesh.notices import NoticeBoard, NoticeWatch
+from meshcrdt.mesh.requests import Requests
+from meshcrdt.mesh.watch import WatchHub
+from meshcrdt.node.events import Connect, Forget, Leave
+from meshcrdt.trust.token import TOKEN_ID_BYTES, format_token, make_token
+
+if TYPE_CHECKING:
+    from meshcrdt.node.node import Node
+    from meshcrdt.node.statistics import NodeStatistics
+
+L = TypeVar("L", bound=Lattice)
+
+TOKEN_TTL_S = 3_600.0
+
+
+class Mesh:
+    """One node of a mesh, open. Made by `open_mesh`; every read is local and does not wait."""
+
+    def __init__(
+        self,
+        node: Node,
+        *,
+        credentials: Credentials,
+        requests: Requests,
+        hub: WatchHub,
+        notices: NoticeBoard,
+        listening: tuple[str, ...],
+    ) -> None:
+        self.node = node
+        self.listening = listening
+        """The bound URLs, with real ports."""
+        self.ipam = IpamFacade(node, requests)
+        self.names = NamesFacade(node, requests)
+        self.workloads = WorkloadsFacade(node, requests)
+        self._credentials = credentials
+        self._requests = requests
+        self._hub = hub
+        self._notices = notices
+        self._turned = trio.Event()
+
+    # --- who -----------------------------------------------------------------------------
+
+    @property
+    def peer(self) -> PeerId:
+        """This node's id."""
+        return self.node.me
+
+    @property
+    def name(self) -> str:
+        """This node's name for people."""
+        return self.node.config.name
+
+    @property
+    def cluster(self) -> str | None:
+        """The cluster id, 32 hex digits; None until this node has joined one."""
+        core = self.node.core
+        return None if core is None else core.genesis.cluster
+
+    @property
+    def state(self) -> str:
+        """ "starting", "ready" or "draining"; the last also when the store has failed.
+
+        A node without a working disk accepts nothing any more, as one that is stopping.
+        """
+        return "draining" if self.node.store_failure is not None else self.node.state
+
+    @property
+    def store_failure(self) -> str | None:
+        """Why the store accepts nothing any more, or None."""
+        return self.node.store_failure
+
+    async def ready(self, timeout: float = float("inf")) -> None:
+        """Return once the node is ready; raises NotReady when `timeout` seconds have passed."""
+        with trio.move_on_after(timeout):
+            while self.state == "starting":
+                await self._turned.wait()
+            await trio.lowlevel.checkpoint()
+        if self.state != "ready":
+            raise NotReady(f"this node is {self.state}: it has not joined a cluster in time")
+
+    def status(self) -> NodeStatistics:
+        """Return a frozen record of everything a status page shows."""
+        return self.node.statistics()
+
+    # --- what ----------------------------------------------------------------------------
+
+    @overload
+    def channel(self, name: str) -> MapChannel: ...
+
+    @overload
+    def channel(  # type: ignore[overload-overlap]  # ORMap comes first, as at run time
+        self, name: str, lattice: type[ORMap]
+    ) -> MapChannel: ...
+
+    @overload
+    def channel(self, name: str, lattice: type[L]) -> LatticeChannel[L]: ...
+
+    def channel(self, name: str, lattice: type[Any] = ORMap) -> MapChannel | LatticeChannel[Any]:
+        """Return a handle of a channel; the first write declares its type.
+
+        ORMap, the default, is a map of JSON values; any other lattice type is one shared
+        value. Nothing is checked or created before the first write.
+        """
+        if lattice is ORMap:
+            return MapChannel(name, requests=self._requests, hub=self._hub, get=self.node.get)
+        if not (isinstance(lattice, type) and issubclass(lattice, Lattice)):
+            raise UsageError(f"{lattice!r} is not a lattice type")
+        return LatticeChannel(
+            name, lattice, requests=self._requests, hub=self._hub, read=self.node.value
+        )
+
+    @asynccontextmanager
+    async def notices(self) -> AsyncIterator[NoticeWatch]:
+        """Give an async iterator of what operators want to know, the latest first told."""
+        watch = self._notices.open()
+        try:
+            yield watch
+        finally:
+            self._notices.shut(watch)
+
+    # --- commands ------------------------------------------------------------------------
+
+    async def connect(self, addresses: Iterable[str]) -> None:
+        """Dial more addresses, now and after every restart."""
+        wanted = tuple(addresses)
+        await self._requests.ask(lambda request: Connect(request, wanted))
+
+    async def forget(self, peers: Iterable[str]) -> None:
+        """Stop dialling addresses, or the peers that an id, unique prefix or name means.
+
+        Raises UsageError for one that is not known.
+        """
+        unwanted = tuple(peers)
+        await self._requests.ask(lambda request: Forget(request, unwanted))
+
+    async def leave(self) -> None:
+        """Say goodbye for good: names and presence go. Leave `open_mesh` after it."""
+        await self._requests.ask(Leave)
+
+    def token(self, ttl_s: float = TOKEN_TTL_S, *, uses: int = 1) -> str:
+        """Return one line that admits `uses` hosts for `ttl_s` seconds: a secret.
+
+        Raises NotReady before this node has joined a cluster, UsageError for an insecure
+        mesh or values out of bounds.
+        """
+        core = self.node.core
+        secret = self._credentials.secret
+        if core is None:
+            raise NotReady("this node has not joined a cluster yet: it can admit nobody")
+        if secret is None:
+            raise UsageError("this mesh is insecure: hosts join it without a token")
+        if ttl_s <= 0:
+            raise UsageError(f"a token cannot live for {ttl_s} s: more than 0 is accepted")
+        token = make_token(
+            secret,
+            token_id=secrets.token_bytes(TOKEN_ID_BYTES),
+            uses=uses,
+            expiry_s=int(time.time() + ttl_s),
+            genesis=core.genesis.hash,
+            addresses=self.node.config.advertise,
+        )
+        return format_token(token)
+
+    # --- for the shell -------------------------------------------------------------------
+
+    def turned(self) -> None:
+        """Called by the driver after each turn: wakes who waits for a state."""
+        if not self._turned.statistics().tasks_waiting:
+            return
+        self._turned.set()
+        self._turned = trio.Event()

@@ -1,0 +1,132 @@
+"""One established link at work: a reader task, a writer task, and a bounded queue.
+
+The node never waits for a socket: what it sends goes into the queue at once, and a link
+whose queue is full, or whose peer takes too long for one frame, is closed as stuck. The
+mesh dials again, and anti-entropy repairs what the queue held.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+import trio
+
+from meshcrdt.base.limits import Limits
+from meshcrdt.errors import ClosedError, LinkError, ProtocolError
+from meshcrdt.mesh.links import SecureLink
+from meshcrdt.mesh.signals import Signal
+from meshcrdt.node.events import Event, FrameReceived, LinkClosed, LinkOpened
+
+FLUSH_TIMEOUT_S = 1.0
+"""How long a link that is being closed may take to send what is queued."""
+
+
+class Pump:
+    """Moves frames between one link and the node's inbox."""
+
+    def __init__(
+        self,
+        number: int,
+        link: SecureLink,
+        *,
+        limits: Limits,
+        inbox: trio.MemorySendChannel[Event],
+    ) -> None:
+        self.number = number
+        self._link = link
+        self._limits = limits
+        self._inbox = inbox
+        self._queue: deque[bytes] = deque()
+        self._queued_bytes = 0
+        self._more = Signal()
+        self._scope = trio.CancelScope()
+        self._reason: str | None = None
+        self._is_flushing = False
+        self.done = trio.Event()
+
+    @property
+    def queued_bytes(self) -> int:
+        """Bytes that wait to be sent."""
+        return self._queued_bytes
+
+    def send(self, frame: bytes) -> None:
+        """Queue a frame; never waits. A link that cannot keep up is closed."""
+        if self._reason is not None:
+            return
+        self._queue.append(frame)
+        self._queued_bytes += len(frame)
+        if self._queued_bytes > self._limits.send_queue_bytes_max:
+            self._end(
+                f"stuck: {self._queued_bytes} bytes wait, above "
+                f"send_queue_bytes_max={self._limits.send_queue_bytes_max}"
+            )
+        self._more.set()
+
+    def close(self, reason: str) -> None:
+        """Send what is queued, for a bounded time, then close."""
+        if self._reason is None:
+            self._reason = reason
+            self._is_flushing = True
+            self._scope.deadline = trio.current_time() + FLUSH_TIMEOUT_S
+            self._more.set()
+
+    async def run(self) -> None:
+        """Announce the link, move frames until it ends, announce the end.
+
+        Never raises for what the link or its peer does.
+        """
+        link = self._link
+        try:
+            await self._inbox.send(
+                LinkOpened(
+                    self.number,
+                    link.hello,
+                    link.direction,
+                    link.address,
+                    link.transport,
+                    link.encrypted,
+                )
+            )
+            with self._scope:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._read)
+                    nursery.start_soon(self._write)
+        finally:
+            self.done.set()
+            await link.aclose()
+        await self._inbox.send(LinkClosed(self.number, self._reason or "the link ended"))
+
+    async def _read(self) -> None:
+        try:
+            while True:
+                frame = await self._link.receive()
+                await self._inbox.send(FrameReceived(self.number, frame))
+        except (LinkError, ProtocolError, ClosedError) as error:
+            self._end(str(error))
+
+    async def _write(self) -> None:
+        while True:
+            while self._queue:
+                frame = self._queue.popleft()
+                self._queued_bytes -= len(frame)
+                with trio.move_on_after(self._limits.send_timeout_s) as timeout:
+                    try:
+                        await self._link.send(frame)
+                    except (LinkError, ClosedError) as error:
+                        self._end(str(error))
+                        return
+                if timeout.cancelled_caught:
+                    self._end(
+                        f"stuck: a frame took longer than "
+                        f"send_timeout_s={self._limits.send_timeout_s}"
+                    )
+                    return
+            if self._is_flushing:
+                self._scope.cancel()
+                return
+            await self._more.wait()
+
+    def _end(self, reason: str) -> None:
+        if self._reason is None:
+            self._reason = reason
+        self._scope.cancel()

@@ -1,0 +1,204 @@
+"""The tasks of one running node, how they are wired, and how they end.
+
+Five kinds of task: the driver, the storekeeper, one acceptor per listener, a reader and a
+writer per link, and a dial now and then. They talk through one inbox.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Protocol
+
+import trio
+
+from meshcrdt.abc import Instrument, Listener, Store
+from meshcrdt.base.dice import Dice
+from meshcrdt.errors import ClosedError, MeshError
+from meshcrdt.ipam.genesis import Genesis
+from meshcrdt.mesh.admission import seek_admission
+from meshcrdt.mesh.birth import Plan
+from meshcrdt.mesh.channel import decode_change
+from meshcrdt.mesh.credentials import Credentials
+from meshcrdt.mesh.driver import INBOX_EVENTS_MAX, Driver
+from meshcrdt.mesh.gatekeeper import Gatekeeper
+from meshcrdt.mesh.keys import ENTROPY_BYTES, Keyring
+from meshcrdt.mesh.mesh import Mesh
+from meshcrdt.mesh.notices import NoticeBoard
+from meshcrdt.mesh.performer import Performer
+from meshcrdt.mesh.requests import Requests
+from meshcrdt.mesh.storekeeper import Storekeeper
+from meshcrdt.mesh.watch import WatchHub
+from meshcrdt.node import durable
+from meshcrdt.node.config import NodeConfig
+from meshcrdt.node.events import Connect, Drain, Event
+from meshcrdt.node.node import Node
+
+FAREWELL_S = 2.0
+"""How long closing may take: flush the store, send what is queued, say goodbye."""
+
+log = logging.getLogger("meshcrdt.mesh")
+
+
+class Shell:
+    """One node and everything around it."""
+
+    def __init__(
+        self,
+        config: NodeConfig,
+        store: Store,
+        tables: durable.Tables,
+        *,
+        keyring: Keyring,
+        plan: Plan,
+        listeners: Sequence[Listener],
+        instrument: Instrument | None = None,
+    ) -> None:
+        limits = config.limits
+        self._limits = limits
+        self._tables = tables
+        self._keyring = keyring
+        self._plan = plan
+        self._listeners = listeners
+        self._instrument = instrument
+        self.node = Node(config, Dice(secrets.token_bytes(ENTROPY_BYTES)))
+        self._inbox, self._outlet = trio.open_memory_channel[Event](INBOX_EVENTS_MAX)
+        self.credentials = Credentials(config.identity, plan.security, plan.secret)
+        self.storekeeper = Storekeeper(store, self._inbox)
+        self._requests = Requests(self._inbox)
+        self._notices = NoticeBoard(limits.watch_queue_max)
+        self._hub = WatchHub(
+            get=self.node.get,
+            items=self.node.items,
+            decode=decode_change,
+            queue_max=limits.watch_queue_max,
+        )
+        self.mesh = Mesh(
+            self.node,
+            credentials=self.credentials,
+            requests=self._requests,
+            hub=self._hub,
+            notices=self._notices,
+            listening=tuple(listener.address for listener in listeners),
+        )
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Mesh]:
+        """Run the node's tasks inside the block, and end them after it.
+
+        An exception of the block, or of a task, comes out as it is and not in a group:
+        there is exactly one that matters, the first.
+        """
+        failure: BaseException | None = None
+        try:
+            async with trio.open_nursery() as nursery:
+                gatekeeper = self._start(nursery)
+                try:
+                    yield self.mesh
+                except BaseException as error:
+                    failure = error
+                    raise
+                finally:
+                    await self._farewell(gatekeeper)
+                    nursery.cancel_scope.cancel()
+        except BaseExceptionGroup as group:
+            raise _the_one(group, failure) from None
+        finally:
+            self._requests.end(ClosedError("the mesh is closed"))
+            self._hub.close()
+            self._notices.close()
+            self._inbox.close()
+            self._outlet.close()
+
+    def _start(self, nursery: trio.Nursery) -> Gatekeeper:
+        gatekeeper = Gatekeeper(
+            self.node,
+            self.credentials,
+            limits=self._limits,
+            inbox=self._inbox,
+            nursery=nursery,
+            genesis=self._genesis,
+            pinned=self._plan.pinned,
+        )
+        performer = Performer(
+            pumps=gatekeeper.pumps,
+            dial=gatekeeper.dial,
+            storekeeper=self.storekeeper,
+            requests=self._requests,
+            watches=self._hub,
+            notices=self._notices,
+        )
+        driver = Driver(
+            self.node,
+            self._outlet,
+            performer,
+            instrument=self._instrument,
+            after_turn=self.mesh.turned,
+        )
+        driver.begin(self.node.load(self._tables, trio.current_time()))
+        self._tables = {}
+        nursery.start_soon(driver.run)
+        nursery.start_soon(self.storekeeper.run)
+        nursery.start_soon(self._open_doors, gatekeeper, nursery)
+        return gatekeeper
+
+    async def _open_doors(self, gatekeeper: Gatekeeper, nursery: trio.Nursery) -> None:
+        """Accept callers, for a joiner with a token once it has the secret to answer them."""
+        plan = self._plan
+        if plan.admission is not None:
+            self.credentials.secret = await seek_admission(
+                plan.admission,
+                plan.peers,
+                self.credentials,
+                hello=self.node.hello(),
+                limits=self._limits,
+                keep=self._keyring.keep_secret,
+            )
+            await self._requests.ask(lambda request: Connect(request, plan.peers))
+        for listener in self._listeners:
+            nursery.start_soon(gatekeeper.serve, listener, name=f"listen {listener.address}")
+
+    def _genesis(self) -> Genesis | None:
+        core = self.node.core
+        return None if core is None else core.genesis
+
+    async def _farewell(self, gatekeeper: Gatekeeper) -> None:
+        """Let what was accepted reach the disk and the peers; bounded, also when cancelled."""
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + FAREWELL_S):
+            try:
+                await self._requests.ask(Drain)
+                await self.storekeeper.wait_idle()
+                await gatekeeper.close_links("this node is closing")
+            except MeshError as error:
+                log.debug("the farewell was cut short: %s", error)
+
+
+class _Closable(Protocol):
+    async def aclose(self) -> None: ...
+
+
+async def shutting(thing: _Closable) -> None:
+    """Close something, also while cancelled."""
+    with trio.CancelScope(shield=True):
+        await thing.aclose()
+
+
+def _the_one(group: BaseExceptionGroup[BaseException], body: BaseException | None) -> BaseException:
+    """Return the exception of the block when it is in the group, else the first that is there.
+
+    When a task fails, the block is cancelled and its own exception is a Cancelled, which
+    trio keeps out of the group.
+    """
+    leaves = list(_leaves(group))
+    for leaf in leaves:
+        if leaf is body:
+            return leaf
+    return next((leaf for leaf in leaves if not isinstance(leaf, trio.Cancelled)), leaves[0])
+
+
+def _leaves(error: BaseException) -> list[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        return [leaf for each in error.exceptions for leaf in _leaves(each)]
+    return [error]

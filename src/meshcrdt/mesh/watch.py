@@ -1,0 +1,256 @@
+"""Watching: a snapshot, then changes, or Lost(n) and a new snapshot.
+
+A watcher that does not keep up costs a bounded amount of memory and holds up nobody: its
+changes are dropped, counted and told. Peers' records that are not what a channel holds
+are invisible here, as they are everywhere.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from enum import Enum
+from hashlib import blake2b
+from typing import Any, Generic, TypeVar
+
+import trio
+from attrs import field, frozen
+
+from meshcrdt.errors import ClosedError
+from meshcrdt.mesh.signals import Signal
+
+T = TypeVar("T")
+
+
+class Absent(Enum):
+    """The value of a key that is not there; JSON null is a value of its own."""
+
+    ABSENT = "absent"
+
+
+ABSENT = Absent.ABSENT
+
+
+@frozen
+class Snapshot:
+    """Everything there is at this moment: key -> value."""
+
+    entries: Mapping[str, Any]
+
+
+@frozen
+class Change:
+    """One key changed; `value` is ABSENT when it went."""
+
+    key: str
+    value: Any = field()
+
+
+@frozen
+class Lost:
+    """`count` changes were dropped because nobody took them; a Snapshot follows."""
+
+    count: int
+
+
+class Watch:
+    """One watcher of a map channel: an async iterator of Snapshot, Change and Lost."""
+
+    def __init__(
+        self, snapshot: Callable[[], Mapping[str, Any]], *, prefix: str, queue_max: int
+    ) -> None:
+        self._snapshot = snapshot
+        self._prefix = prefix
+        self._queue_max = queue_max
+        self._queue: deque[Change] = deque()
+        self._lost = 0
+        self._wants_snapshot = True
+        self._more = Signal()
+        self._more.set()
+        self._closed = False
+
+    def __aiter__(self) -> Watch:
+        return self
+
+    async def __anext__(self) -> Snapshot | Change | Lost:
+        while True:
+            if self._closed:
+                raise ClosedError("the watch is closed")
+            if self._lost:
+                await trio.lowlevel.checkpoint()
+                lost, self._lost = self._lost, 0
+                self._wants_snapshot = True
+                return Lost(lost)
+            if self._wants_snapshot:
+                await trio.lowlevel.checkpoint()
+                self._wants_snapshot = False
+                entries = self._snapshot()
+                return Snapshot({k: v for k, v in entries.items() if k.startswith(self._prefix)})
+            if self._queue:
+                await trio.lowlevel.checkpoint()
+                return self._queue.popleft()
+            await self._more.wait()
+
+    def push(self, change: Change) -> None:
+        """Take a change; what a coming snapshot will show anyway is not kept."""
+        if not change.key.startswith(self._prefix):
+            return
+        if self._lost:
+            self._lost += 1
+        elif not self._wants_snapshot:
+            self._queue.append(change)
+            if len(self._queue) > self._queue_max:
+                self._lost = len(self._queue)
+                self._queue.clear()
+        self._more.set()
+
+    def close(self) -> None:
+        """End the iteration with ClosedError."""
+        self._closed = True
+        self._more.set()
+
+
+class ValueWatch(Generic[T]):
+    """One watcher of a lattice channel: an async iterator of its value, first the present one.
+
+    Values between two looks are joined into the later one, so nothing is ever lost.
+    """
+
+    def __init__(self, read: Callable[[], T]) -> None:
+        self._read = read
+        self._more = Signal()
+        self._more.set()
+        self._closed = False
+        self._last: T | None = None
+
+    def __aiter__(self) -> ValueWatch[T]:
+        return self
+
+    async def __anext__(self) -> T:
+        while True:
+            await self._more.wait()
+            if self._closed:
+                self._more.set()
+                raise ClosedError("the watch is closed")
+            value = self._read()
+            if self._last is None or value != self._last:
+                self._last = value
+                return value
+
+    def wake(self) -> None:
+        """Look again."""
+        self._more.set()
+
+    def close(self) -> None:
+        """End the iteration with ClosedError."""
+        self._closed = True
+        self._more.set()
+
+
+class WatchHub:
+    """The watchers of all channels of one mesh."""
+
+    def __init__(
+        self,
+        *,
+        get: Callable[[str, bytes], bytes | None],
+        items: Callable[[str], Mapping[bytes, bytes]],
+        decode: Callable[[bytes, bytes | None], Change | None],
+        queue_max: int,
+    ) -> None:
+        self._get = get
+        self._items = items
+        self._decode = decode
+        self._queue_max = queue_max
+        self._maps: dict[str, set[Watch]] = {}
+        self._values: dict[str, set[ValueWatch[Any]]] = {}
+        self._shown: dict[str, dict[bytes, bytes]] = {}
+        self._closed = False
+
+    def entries(self, channel: str) -> dict[str, Any]:
+        """Return the present entries of a map channel, decoded."""
+        decoded = (self._decode(key, value) for key, value in self._items(channel).items())
+        return {
+            change.key: change.value
+            for change in decoded
+            if change is not None and change.value is not ABSENT
+        }
+
+    def open_map(self, channel: str, prefix: str) -> Watch:
+        """Add a watcher; give it back with `shut`."""
+        self._check_open()
+        watchers = self._maps.setdefault(channel, set())
+        if not watchers:
+            self._shown[channel] = {k: _digest(v) for k, v in self._items(channel).items()}
+        watch = Watch(lambda: self.entries(channel), prefix=prefix, queue_max=self._queue_max)
+        watchers.add(watch)
+        return watch
+
+    def open_value(self, channel: str, read: Callable[[], T]) -> ValueWatch[T]:
+        """Add a watcher of a lattice; give it back with `shut`."""
+        self._check_open()
+        watch = ValueWatch(read)
+        self._values.setdefault(channel, set()).add(watch)
+        return watch
+
+    def shut(self, channel: str, watch: Watch | ValueWatch[Any]) -> None:
+        """Remove a watcher."""
+        watch.close()
+        if isinstance(watch, Watch):
+            _discard(self._maps, channel, watch)
+            if channel not in self._maps:
+                self._shown.pop(channel, None)
+        else:
+            _discard(self._values, channel, watch)
+
+    def changed(self, channel: str, keys: tuple[bytes, ...]) -> None:
+        """Tell the watchers of a channel which keys may have changed.
+
+        A record can change without the value that is seen: an owner drops what another
+        origin overwrote. Such a change is not told, hence the memory of what was shown.
+        """
+        for value_watch in self._values.get(channel, ()):
+            value_watch.wake()
+        watchers = self._maps.get(channel)
+        if not watchers:
+            return
+        shown = self._shown[channel]
+        for key in keys:
+            value = self._get(channel, key)
+            digest = None if value is None else _digest(value)
+            if shown.get(key) == digest:
+                continue
+            if digest is None:
+                del shown[key]
+            else:
+                shown[key] = digest
+            change = self._decode(key, value)
+            if change is not None:
+                for watch in watchers:
+                    watch.push(change)
+
+    def close(self) -> None:
+        """End every watch."""
+        self._closed = True
+        for watches in self._maps.values():
+            for watch in watches:
+                watch.close()
+        for value_watches in self._values.values():
+            for value_watch in value_watches:
+                value_watch.close()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ClosedError("the mesh is closed")
+
+
+def _digest(value: bytes) -> bytes:
+    return blake2b(value, digest_size=16).digest()
+
+
+def _discard(table: dict[str, set[T]], channel: str, watch: T) -> None:
+    watchers = table.get(channel)
+    if watchers is not None:
+        watchers.discard(watch)
+        if not watchers:
+            del table[channel]
