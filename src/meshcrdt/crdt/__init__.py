@@ -9,6 +9,7 @@ as often as you like. Elements, keys and values are trees.
 from meshcrdt.crdt.context import Context
 from meshcrdt.crdt.dots import DotStore
 from meshcrdt.crdt.flags import DisableWinsFlag, EnableWinsFlag
+from meshcrdt.crdt.fold import join_all
 from meshcrdt.crdt.gcounter import GCounter
 from meshcrdt.crdt.gset import GSet
 from meshcrdt.crdt.lww import LWWRegister
@@ -32,6 +33,7 @@ __all__ = [
     "ORSet",
     "OriginMap",
     "PNCounter",
+    "join_all",
     "name_of",
     "registered",
     "types",
