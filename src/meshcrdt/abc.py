@@ -6,12 +6,13 @@ suite in `meshcrdt.testing`, so that an implementation proves itself in a few li
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
 
 if TYPE_CHECKING:
     from meshcrdt.base.tree import Tree
+    from meshcrdt.dataplane.model import Desired, Remote, Report
 
 L = TypeVar("L", bound="Lattice")
 
@@ -142,15 +143,40 @@ class Store(Protocol):
 class Dataplane(Protocol):
     """What carries workload traffic; another tool may replace ours.
 
-    `desired` and the records of an attach are those of `meshcrdt.dataplane.model`.
+    Found by the entry point group `meshcrdt.dataplanes`, called with a `DataplaneConfig`.
+    The records are those of `meshcrdt.dataplane.model`. What is not desired is removed, so
+    nothing is handed in before the durable state is loaded.
     """
 
-    def check(self, universes: Iterable[str]) -> str | None:
-        """Return one line that says why this dataplane cannot run here, or None."""
+    async def check(self, universes: Iterable[str]) -> str | None:
+        """Return one line that says why it cannot carry these ranges on this host, or None."""
         ...
 
-    def run(self) -> AbstractAsyncContextManager[Any]:
-        """Enter to start it; leaving stops watching, and leaves traffic flowing."""
+    def why_closed(self) -> str | None:
+        """Return one line that says why no other host can be reached at all, or None."""
+        ...
+
+    def why_no_path(self, remotes: Iterable[Remote]) -> Mapping[str, str]:
+        """Return peer -> one line, for each remote that workload traffic cannot go to."""
+        ...
+
+    async def apply(self, desired: Desired) -> Report:
+        """Make it so, and keep it so while `run` is entered.
+
+        What the kernel refuses is in the report; raises DataplaneOff where workloads are
+        wanted and the dataplane is off.
+        """
+        ...
+
+    async def reset(self) -> None:
+        """Remove everything it made. Raises DataplaneError naming what is left."""
+        ...
+
+    def run(self) -> AbstractAsyncContextManager[AsyncIterable[Report]]:
+        """Enter to restore what somebody removes; yields reports as they become others.
+
+        Leaving stops watching, and leaves traffic flowing.
+        """
         ...
 
 

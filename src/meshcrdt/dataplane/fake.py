@@ -7,6 +7,7 @@ duplicates, and that what was planned reaches what was wanted.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from ipaddress import ip_address
 from typing import Any, TypeVar, assert_never
 
 from attrs import define, evolve, field
@@ -40,7 +41,7 @@ class FakeKernel:
     """State that operations change and `observe` shows; tests may damage it at will."""
 
     namespaces: set[str] = field(factory=set)
-    foreign_defaults: dict[str, frozenset[int]] = field(factory=dict)
+    own_defaults: dict[str, frozenset[int]] = field(factory=dict)
     underlay_mtu: int | None = 1500
     host_routes: list[HostRoute] = field(factory=list)
     unable: str | None = None
@@ -75,6 +76,7 @@ class FakeKernel:
             bridge_forwarding=frozenset(self.bridge_forwarding),
             neighbours=frozenset(self.neighbours),
             gone=frozenset(p.namespace for p in desired.ports) - self.namespaces,
+            own_defaults=self.own_defaults,
             rules=self.rules,
             is_forwarding=self.is_forwarding,
             was_forwarding=self.was_forwarding,
@@ -173,7 +175,6 @@ class FakeKernel:
                     mtu=operation.mtu,
                     is_up=False,
                     is_loopback_up=False,
-                    foreign_defaults=self.foreign_defaults.get(namespace, frozenset()),
                 )
                 seen = PortSeen(master=None, mtu=operation.mtu, is_up=False, inside=inner)
                 self.links[outside] = FakeLink(namespace, inside, seen)
@@ -257,6 +258,9 @@ class FakeKernel:
         _require(set(operation.remove_addresses) <= inner.addresses, "address not there")
         _require(set(operation.remove_gateways) <= inner.gateways, "route not there")
         addresses = (inner.addresses | {*operation.add_addresses}) - {*operation.remove_addresses}
+        own = self.own_defaults.get(operation.namespace, frozenset())
+        for gateway in operation.add_gateways:
+            _require(ip_address(gateway).version not in own, f"{gateway}: a default route exists")
         gateways = (inner.gateways | {*operation.add_gateways}) - {*operation.remove_gateways}
         inner = evolve(
             inner,

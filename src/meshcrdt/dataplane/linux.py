@@ -55,6 +55,10 @@ class LinuxDataplane:
         routes = await self._in_thread(self._kernel.routes)
         return why_overlapping(ranges, routes, own_devices=(self.config.bridge,))
 
+    def why_closed(self) -> str | None:
+        """Return one line that says why no other host can be reached at all, or None."""
+        return paths.why_no_trust(self.config)
+
     def why_no_path(self, remotes: Iterable[Remote]) -> dict[str, str]:
         """Return peer -> one line, for every remote that workload traffic cannot go to."""
         return paths.why_no_path(self.config, remotes)
@@ -169,7 +173,7 @@ class LinuxDataplane:
         return Report(
             paths={remote.peer: unreachable.get(remote.peer) for remote in desired.remotes},
             gone=tuple(p.workload for p in desired.ports if p.namespace in seen.gone),
-            errors=tuple(dict.fromkeys(errors)),
+            errors=tuple(dict.fromkeys([*errors, *seen.unreadable.values()])),
             mtu=overlay_mtu(self.config, seen),
         )
 

@@ -15,7 +15,7 @@ from typing import Any, assert_never
 
 from meshcrdt.dataplane import netlink, observe
 from meshcrdt.dataplane import operations as op
-from meshcrdt.dataplane.errors import DataplaneError
+from meshcrdt.dataplane.errors import DataplaneError, NamespaceGone
 from meshcrdt.dataplane.linux_links import (
     change,
     create,
@@ -28,7 +28,7 @@ from meshcrdt.dataplane.model import DataplaneConfig, Desired
 from meshcrdt.dataplane.namespaces import call_inside
 from meshcrdt.dataplane.netlink import RouteSocket
 from meshcrdt.dataplane.nft import Rules
-from meshcrdt.dataplane.observed import Observed
+from meshcrdt.dataplane.observed import Observed, PortSeen
 from meshcrdt.dataplane.overlap import HostRoute
 from meshcrdt.errors import MissingExtra
 
@@ -89,20 +89,39 @@ class LinuxKernel:
             forwarding, tied = observe.entries(sock, vxlan) if vxlan else (frozenset(), frozenset())
             known = observe.neighbours(sock, bridge.index) if bridge else frozenset()
             mtu = observe.underlay_mtu(config, sock)
+        gone: set[str] = set()
+        unreadable: dict[str, str] = {}
+        visits: dict[str, observe.NamespaceSeen] = {}
+        for name, port in wanted.items():
+            try:
+                visits[name] = observe.visit(port, found.get(name))
+            except NamespaceGone:
+                gone.add(port.namespace)
+            except DataplaneError as error:
+                unreadable[port.namespace] = str(error)
+            except OSError as error:
+                unreadable[port.namespace] = f"{port.namespace}: {_reason(error)}"
         rules = self._rules.seen()
         return Observed(
             underlay_mtu=mtu,
             bridge=observe.bridge_seen(bridge, held) if bridge else None,
             vxlan=observe.vxlan_seen(vxlan, names) if vxlan else None,
             ports={
-                name: observe.port_seen(link, wanted.get(name), names)
+                name: PortSeen(
+                    master=names.get(link.master),
+                    mtu=link.mtu,
+                    is_up=link.is_up,
+                    inside=visits[name].inside if name in visits else None,
+                )
                 for name, link in found.items()
                 if name.startswith(config.outside_prefix) and link.kind == "veth"
             },
+            own_defaults={wanted[name].namespace: v.own_defaults for name, v in visits.items()},
             forwarding=forwarding,
             bridge_forwarding=tied,
             neighbours=known,
-            gone=observe.gone_namespaces(desired),
+            gone=frozenset(gone),
+            unreadable=unreadable,
             rules=rules,
             is_forwarding=read_setting(_FORWARD) == "1",
             was_forwarding=not self._rules.restore_forwarding,

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from ipaddress import ip_address, ip_interface
 from typing import Any, assert_never
 
@@ -148,7 +150,19 @@ def set_inside(operation: op.SetInside) -> None:
         for address in operation.add_addresses:
             _address(route, "add", index, address)
         for gateway in operation.add_gateways:
-            _default_route(route, "replace", index, gateway)
+            # Added, never replaced: a route of the workload's own would be the one to go.
+            with _unless_there():
+                _default_route(route, "add", index, gateway)
+
+
+@contextmanager
+def _unless_there() -> Iterator[None]:
+    """Pass over the kernel's word that what is added is there already."""
+    try:
+        yield
+    except NetlinkError as error:
+        if error.code != errno.EEXIST:
+            raise
 
 
 def _address(route: Any, verb: str, index: int, text: str) -> None:

@@ -24,6 +24,10 @@ class NoDataplane:
         await trio.lowlevel.checkpoint()
         return None
 
+    def why_closed(self) -> str | None:
+        """Return the line that says that it is off."""
+        return OFF
+
     def why_no_path(self, remotes: Iterable[Remote]) -> dict[str, str]:
         """Return the same line for every remote peer."""
         return {remote.peer: OFF for remote in remotes}

@@ -5,16 +5,16 @@ from __future__ import annotations
 import socket
 import struct
 import sys
+from functools import partial
 from ipaddress import ip_address, ip_interface
 
 from attrs import frozen
 
 from meshcrdt.dataplane import netlink
-from meshcrdt.dataplane.errors import DataplaneError, NamespaceGone
-from meshcrdt.dataplane.model import DataplaneConfig, Desired, Port
-from meshcrdt.dataplane.namespaces import call_inside, opened
+from meshcrdt.dataplane.model import DataplaneConfig, Port
+from meshcrdt.dataplane.namespaces import call_inside
 from meshcrdt.dataplane.netlink import RouteSocket, attributes
-from meshcrdt.dataplane.observed import BridgeSeen, InsideSeen, PortSeen, VxlanSeen
+from meshcrdt.dataplane.observed import BridgeSeen, InsideSeen, VxlanSeen
 from meshcrdt.dataplane.overlap import HostRoute
 from meshcrdt.dataplane.paths import local_address
 
@@ -212,62 +212,53 @@ def neighbours(sock: RouteSocket, index: int) -> frozenset[tuple[str, str]]:
     return frozenset(found)
 
 
-def port_seen(link: LinkSeen, port: Port | None, names: dict[int, str]) -> PortSeen:
-    """Return a workload link's record, with its inner end where `port` says it should be."""
-    inside = inside_seen(port, link) if port is not None else None
-    master = names.get(link.master)
-    return PortSeen(master=master, mtu=link.mtu, is_up=link.is_up, inside=inside)
+@frozen(kw_only=True)
+class NamespaceSeen:
+    """What one visit to a workload's namespace shows."""
+
+    inside: InsideSeen | None
+    own_defaults: frozenset[int]
 
 
-def inside_seen(port: Port, outside: LinkSeen) -> InsideSeen | None:
-    """Return the inner end of a link, or None when it is not there or not that link's."""
+def visit(port: Port, outside: LinkSeen | None) -> NamespaceSeen:
+    """Look into a port's namespace; `outside` is the host's end of its link, if there is one.
 
-    def look() -> InsideSeen | None:
-        with RouteSocket() as sock:
-            found = links(sock)
-            link, loopback = found.get(port.inside), found.get("lo")
-            if link is None or link.index != outside.peer or link.peer != outside.index:
-                return None
-            held, known = addresses(sock), routes(sock)
-        defaults = [route for route in known if ip_interface(route.prefix).network.prefixlen == 0]
-        ours = {
-            route.gateway
-            for route in defaults
-            if route.protocol == ROUTE_PROTOCOL and route.gateway and route.device == link.index
-        }
-        return InsideSeen(
-            mac=link.mac,
-            mtu=link.mtu,
-            is_up=link.is_up,
-            is_loopback_up=loopback is None or loopback.is_up,
-            addresses=_on_device(link.index, held),
-            gateways=frozenset(ours),
-            foreign_defaults=frozenset(
-                ip_interface(route.prefix).version
-                for route in defaults
-                if route.protocol != ROUTE_PROTOCOL
-            ),
-        )
-
-    try:
-        return call_inside(port.namespace, port.identity, look)
-    except NamespaceGone:
-        return None
+    Raises NamespaceGone, or DataplaneError when it cannot be entered.
+    """
+    return call_inside(port.namespace, port.identity, partial(_look_around, port, outside))
 
 
-def gone_namespaces(desired: Desired) -> frozenset[str]:
-    """Return the namespace paths of desired ports that do not exist, or no longer."""
-    gone = set()
-    for port in desired.ports:
-        try:
-            with opened(port.namespace, port.identity):
-                continue
-        except NamespaceGone:
-            gone.add(port.namespace)
-        except DataplaneError:
-            # It is there and cannot be entered: the attempt to use it names the reason.
+def _look_around(port: Port, outside: LinkSeen | None) -> NamespaceSeen:
+    with RouteSocket() as sock:
+        found, held, known = links(sock), addresses(sock), routes(sock)
+    link, loopback = found.get(port.inside), found.get("lo")
+    is_ours = (
+        link is not None
+        and outside is not None
+        and (link.index, link.peer) == (outside.peer, outside.index)
+    )
+    index = link.index if link is not None and is_ours else 0
+    ours: set[str] = set()
+    own: set[int] = set()
+    for route in known:
+        destination = ip_interface(route.prefix)
+        if destination.network.prefixlen != 0:
             continue
-    return frozenset(gone)
+        if route.protocol == ROUTE_PROTOCOL and route.device == index and route.gateway:
+            ours.add(route.gateway)
+        else:
+            own.add(destination.version)
+    if link is None or not is_ours:
+        return NamespaceSeen(inside=None, own_defaults=frozenset(own))
+    inside = InsideSeen(
+        mac=link.mac,
+        mtu=link.mtu,
+        is_up=link.is_up,
+        is_loopback_up=loopback is None or loopback.is_up,
+        addresses=_on_device(link.index, held),
+        gateways=frozenset(ours),
+    )
+    return NamespaceSeen(inside=inside, own_defaults=frozenset(own))
 
 
 def _on_device(index: int, held: list[tuple[int, str]]) -> frozenset[str]:

@@ -47,8 +47,6 @@ class InsideSeen:
     addresses: frozenset[str] = frozenset()
     gateways: frozenset[str] = frozenset()
     """Default routes that we made."""
-    foreign_defaults: frozenset[int] = frozenset()
-    """IP versions for which the workload has a default route of its own."""
 
 
 @frozen(kw_only=True)
@@ -78,6 +76,10 @@ class Observed:
     """Permanent neighbours on the bridge: (address, MAC)."""
     gone: frozenset[str] = frozenset()
     """Namespace paths of desired ports that do not exist."""
+    unreadable: Mapping[str, str] = {}
+    """Namespace path -> why it exists and cannot be looked into."""
+    own_defaults: Mapping[str, frozenset[int]] = {}
+    """Namespace path -> IP versions for which the workload has a default route of its own."""
     rules: str | None = None
     """Our nftables table: what we rendered, "" when it is not known to be that, None = none."""
     is_forwarding: bool = False

@@ -70,8 +70,10 @@ def plan(config: DataplaneConfig, desired: Desired, observed: Observed) -> list[
     observed = _with_vxlan_checked(config, observed)
     operations += _vxlan(config, observed, mtu)
     for name, port in sorted(wanted.items()):
-        if port.namespace not in observed.gone:
-            operations += _port(config, desired, name, port, observed.ports.get(name), mtu)
+        # Where one cannot look, nothing is changed: what works there goes on working.
+        if port.namespace not in observed.gone and port.namespace not in observed.unreadable:
+            gateways = _gateways(desired, port, observed)
+            operations += _port(config, name, port, observed.ports.get(name), gateways, mtu)
     operations += _entries(config, desired, observed)
     operations += _rules(config, desired, observed)
     return operations
@@ -160,10 +162,10 @@ def _vxlan(config: DataplaneConfig, observed: Observed, mtu: int) -> Iterator[Op
 
 def _port(
     config: DataplaneConfig,
-    desired: Desired,
     name: str,
     port: Port,
     seen: PortSeen | None,
+    gateways: frozenset[str],
     mtu: int,
 ) -> Iterator[Operation]:
     if seen is not None and seen.inside is None:
@@ -184,14 +186,15 @@ def _port(
         yield SetMtu(name=name, mtu=mtu)
     if seen is None or not seen.is_up:
         yield SetUp(name=name)
-    yield from _inside(desired, port, seen.inside if seen is not None else None, mtu)
+    yield from _inside(port, seen.inside if seen is not None else None, gateways, mtu)
 
 
-def _inside(desired: Desired, port: Port, seen: InsideSeen | None, mtu: int) -> Iterator[Operation]:
+def _inside(
+    port: Port, seen: InsideSeen | None, gateways: frozenset[str], mtu: int
+) -> Iterator[Operation]:
     fresh = InsideSeen(mac=port.mac, mtu=mtu, is_up=False, is_loopback_up=False)
     have = seen or fresh
     addresses = frozenset(port.addresses)
-    gateways = _gateways(desired, port, have.foreign_defaults)
     is_right = (have.mac, have.mtu) == (port.mac, mtu) and have.is_up and have.is_loopback_up
     if is_right and have.addresses == addresses and have.gateways == gateways:
         return
@@ -210,16 +213,17 @@ def _inside(desired: Desired, port: Port, seen: InsideSeen | None, mtu: int) -> 
     )
 
 
-def _gateways(desired: Desired, port: Port, foreign: frozenset[int]) -> frozenset[str]:
+def _gateways(desired: Desired, port: Port, observed: Observed) -> frozenset[str]:
     """Return the default routes that we should make: none beside the workload's own."""
     if desired.gateway.exposure is not Exposure.OUTSIDE:
         return frozenset()
+    own = observed.own_defaults.get(port.namespace, frozenset())
     networks = [ip_interface(text).network for text in port.addresses]
     chosen: dict[int, str] = {}
     for text in desired.gateway.addresses:
         address = ip_interface(text).ip
         is_on_link = any(address in network for network in networks)
-        if is_on_link and address.version not in foreign:
+        if is_on_link and address.version not in own:
             chosen.setdefault(address.version, str(address))
     return frozenset(chosen.values())
 
