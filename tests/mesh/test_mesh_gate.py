@@ -1,0 +1,318 @@
+"""Dialling and accepting with the real handshake, and a node that is only a Hello."""
+
+import pytest
+import trio
+
+from meshcrdt.base.ids import Epoch
+from meshcrdt.base.limits import Limits
+from meshcrdt.errors import PeerRefused
+from meshcrdt.ipam.genesis import Genesis
+from meshcrdt.mesh import admission
+from meshcrdt.mesh.admission import seek_admission
+from meshcrdt.mesh.birth import Security
+from meshcrdt.mesh.credentials import Credentials
+from meshcrdt.mesh.gatekeeper import Gatekeeper
+from meshcrdt.node.events import DialFailed, FrameReceived, LinkClosed, LinkOpened
+from meshcrdt.topology.links import Direction
+from meshcrdt.transports.mem import MemTransport
+from meshcrdt.transports.tcp import TcpTransport
+from meshcrdt.trust.hello import Hello
+from meshcrdt.trust.identity import Identity
+from meshcrdt.trust.token import make_token
+
+SECRET, OTHER = b"s" * 32, b"o" * 32
+NOW_S = 1_000_000
+
+
+class OnlyHello:
+    """A node that says hello and admits whom the test says."""
+
+    def __init__(self, identity, genesis):
+        self.identity = identity
+        self.genesis = genesis
+        self.refusal = None
+
+    def hello(self):
+        return Hello.of(
+            self.identity,
+            name="x",
+            epoch=Epoch(1, b"i" * 8),
+            genesis=self.genesis and self.genesis.hash,
+        )
+
+    def admits(self, hello):
+        return self.refusal
+
+
+GENESIS = Genesis.make(Identity(b"g" * 32), nonce=b"n" * 16)
+ELSEWHERE = Genesis.make(Identity(b"e" * 32), nonce=b"m" * 16)
+
+
+class End:
+    """One node's door: a gatekeeper, its inbox and its listener."""
+
+    def __init__(self, nursery, seed, *, secret=SECRET, genesis=GENESIS, pinned=None, **limits):
+        identity = Identity(seed * 32)
+        security = Security.INSECURE if secret is None else Security.ENCRYPTED
+        self.node = OnlyHello(identity, genesis)
+        self.credentials = Credentials(identity, security, secret, wall_clock=lambda: NOW_S)
+        put, self.events = trio.open_memory_channel(100)
+        self.gate = Gatekeeper(
+            self.node,
+            self.credentials,
+            limits=Limits(**limits),
+            inbox=put,
+            nursery=nursery,
+            genesis=lambda: self.node.genesis,
+            pinned=pinned,
+        )
+        self.nursery = nursery
+
+    async def listen(self, transport=None, url="mem://"):
+        listener = await (transport or MemTransport()).listen(url, frame_bytes_max=2**18)
+
+        async def serve():
+            try:
+                await self.gate.serve(listener)
+            finally:
+                await listener.aclose()
+
+        self.nursery.start_soon(serve)
+        return listener.address
+
+    async def event(self):
+        with trio.fail_after(10):
+            return await self.events.receive()
+
+
+@pytest.mark.parametrize("secret", [SECRET, None])
+@pytest.mark.parametrize("transport", [MemTransport(), TcpTransport()])
+async def test_link_opens_at_both_ends_and_carries_frames(secret, transport):
+    url = "mem://" if isinstance(transport, MemTransport) else "tcp://127.0.0.1:0"
+    async with trio.open_nursery() as nursery:
+        near, far = End(nursery, b"1", secret=secret), End(nursery, b"2", secret=secret)
+        address = await far.listen(transport, url)
+        near.gate.dial(address)
+        dialled, accepted = await near.event(), await far.event()
+        assert isinstance(dialled, LinkOpened)
+        assert dialled.direction is Direction.DIALLED
+        assert dialled.address == address
+        assert dialled.hello == far.node.hello()
+        assert dialled.encrypted is (secret is not None)
+        assert accepted.direction is Direction.ACCEPTED
+        assert accepted.hello == near.node.hello()
+        large = b"x" * 200_000
+        near.gate.pumps[dialled.link].send(large)
+        far.gate.pumps[accepted.link].send(b"back")
+        assert await far.event() == FrameReceived(accepted.link, large)
+        assert await near.event() == FrameReceived(dialled.link, b"back")
+        await near.gate.close_links("enough")
+        assert await near.event() == LinkClosed(dialled.link, "enough")
+        assert isinstance(await far.event(), LinkClosed)
+        await trio.testing.wait_all_tasks_blocked()
+        assert near.gate.pumps == far.gate.pumps == {}
+        nursery.cancel_scope.cancel()
+
+
+async def dial_failure(near, far):
+    address = await far.listen()
+    near.gate.dial(address)
+    event = await near.event()
+    assert isinstance(event, DialFailed)
+    await trio.testing.wait_all_tasks_blocked()
+    assert far.gate.pumps == near.gate.pumps == {}
+    assert len(far.gate.half_open) == 0
+    with pytest.raises(trio.WouldBlock):
+        far.events.receive_nowait()
+    near.nursery.cancel_scope.cancel()
+    return event
+
+
+@pytest.mark.parametrize("wrong", [OTHER, None])
+async def test_wrong_secret_gets_silence(wrong):
+    async with trio.open_nursery() as nursery:
+        event = await dial_failure(End(nursery, b"1", secret=wrong), End(nursery, b"2"))
+    assert event.refused
+    assert "does not hold the same secret" in event.reason
+
+
+async def test_wrong_cluster_names_both():
+    async with trio.open_nursery() as nursery:
+        event = await dial_failure(End(nursery, b"1"), End(nursery, b"2", genesis=ELSEWHERE))
+    assert event.refused
+    assert GENESIS.cluster in event.reason
+    assert ELSEWHERE.cluster in event.reason
+
+
+async def test_refusal_of_the_other_end_reaches_us():
+    async with trio.open_nursery() as nursery:
+        near, far = End(nursery, b"1"), End(nursery, b"2")
+        far.node.refusal = "it has left"
+        event = await dial_failure(near, far)
+    assert event.refused
+    assert "refused this node: it has left" in event.reason
+
+
+async def test_our_own_refusal_opens_no_link_there():
+    async with trio.open_nursery() as nursery:
+        near, far = End(nursery, b"1"), End(nursery, b"2")
+        near.node.refusal = "it is a copy"
+        event = await dial_failure(near, far)
+    assert "it is a copy" in event.reason
+
+
+async def test_pinned_joiner_takes_no_other_genesis():
+    async with trio.open_nursery() as nursery:
+        near = End(nursery, b"1", genesis=None, pinned=GENESIS.hash)
+        event = await dial_failure(near, End(nursery, b"2", genesis=ELSEWHERE))
+    assert "not the one that the token names" in event.reason
+
+
+async def test_one_link_too_many_is_told_why():
+    async with trio.open_nursery() as nursery:
+        near, far = End(nursery, b"1"), End(nursery, b"2", links_max=1)
+        address = await far.listen()
+        near.gate.dial(address)
+        assert isinstance(await near.event(), LinkOpened)
+        near.gate.dial(address)
+        event = await near.event()
+        assert isinstance(event, DialFailed)
+        assert "links_max=1" in event.reason
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("address", ["mem://nobody", "tcp://127.0.0.1:1", "quic://x:1", "rubbish"])
+async def test_dial_that_finds_nobody_is_an_event(address):
+    async with trio.open_nursery() as nursery:
+        near = End(nursery, b"1")
+        near.gate.dial(address)
+        event = await near.event()
+        assert isinstance(event, DialFailed)
+        assert not event.refused
+        nursery.cancel_scope.cancel()
+
+
+async def test_mute_listener_costs_the_handshake_timeout(autojump_clock):
+    async with trio.open_nursery() as nursery:
+        near = End(nursery, b"1", handshake_timeout_s=4.0)
+        mute = await MemTransport().listen("mem://mute", frame_bytes_max=1000)
+        start = trio.current_time()
+        near.gate.dial(mute.address)
+        event = await near.event()
+        assert event.reason == "mem://mute has not finished the handshake in time"
+        assert trio.current_time() - start == pytest.approx(4.0)
+        nursery.cancel_scope.cancel()
+
+
+async def test_mute_and_rude_callers_harm_nobody(autojump_clock):
+    async with trio.open_nursery() as nursery:
+        near = End(nursery, b"1", handshake_timeout_s=4.0)
+        far = End(nursery, b"2", handshake_timeout_s=4.0, half_open_per_source_max=3)
+        address = await far.listen()
+        callers = [await MemTransport().dial(address, frame_bytes_max=2**20) for _ in range(9)]
+        await callers[-1].send(b"x" * 100_000)
+        await callers[-2].send(b"GET / HTTP/1.1")
+        await trio.testing.wait_all_tasks_blocked()
+        assert len(far.gate.half_open) <= 3
+        near.gate.dial(address)
+        assert isinstance(await near.event(), LinkOpened)
+        assert isinstance(await far.event(), LinkOpened)
+        await trio.sleep(5)
+        assert len(far.gate.half_open) == 0
+        nursery.cancel_scope.cancel()
+
+
+# --- admission -------------------------------------------------------------------------
+
+
+def a_token(*, uses=1, expiry_s=NOW_S + 60, secret=SECRET, genesis=GENESIS):
+    return make_token(secret, token_id=b"t" * 8, uses=uses, expiry_s=expiry_s, genesis=genesis.hash)
+
+
+async def seek(seed, token, addresses):
+    kept = []
+
+    async def keep(secret):
+        kept.append(secret)
+
+    identity = Identity(seed * 32)
+    node = OnlyHello(identity, None)
+    secret = await seek_admission(
+        token,
+        addresses,
+        Credentials(identity, Security.ENCRYPTED),
+        hello=node.hello(),
+        limits=Limits(),
+        keep=keep,
+    )
+    assert kept == [secret]
+    return secret
+
+
+async def test_token_admits_as_often_as_it_says(autojump_clock):
+    async with trio.open_nursery() as nursery:
+        far = End(nursery, b"2")
+        address = await far.listen()
+        token = a_token(uses=2)
+        assert await seek(b"7", token, ["mem://nobody", address]) == SECRET
+        assert await seek(b"8", token, [address]) == SECRET
+        with pytest.raises(PeerRefused, match="was used 2 times"):
+            await seek(b"9", token, [address])
+        assert far.gate.pumps == {}
+        with pytest.raises(trio.WouldBlock):
+            far.events.receive_nowait()
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize(
+    ("token", "reason"),
+    [
+        (a_token(expiry_s=NOW_S - 20), "expired 20 s ago"),
+        (a_token(secret=OTHER), "without an answer"),
+        (a_token(genesis=ELSEWHERE), ELSEWHERE.cluster),
+    ],
+)
+async def test_bad_token_is_refused_for_good_within_ten_seconds(token, reason, autojump_clock):
+    async with trio.open_nursery() as nursery:
+        address = await End(nursery, b"2").listen()
+        start = trio.current_time()
+        with pytest.raises(PeerRefused, match=reason):
+            await seek(b"7", token, [address, "mem://nobody"])
+        assert admission.REFUSAL_GRACE_S <= trio.current_time() - start < 10
+        nursery.cancel_scope.cancel()
+
+
+async def test_joiner_waits_for_a_member_that_comes_late(autojump_clock):
+    async with trio.open_nursery() as nursery:
+        far = End(nursery, b"2")
+
+        async def come_late():
+            await trio.sleep(100)
+            await far.listen(url="mem://late")
+
+        nursery.start_soon(come_late)
+        assert await seek(b"7", a_token(), ["mem://late"]) == SECRET
+        assert trio.current_time() >= 100
+        nursery.cancel_scope.cancel()
+
+
+async def test_joiner_that_could_not_keep_the_secret_uses_up_no_token():
+    async with trio.open_nursery() as nursery:
+        far = End(nursery, b"2")
+        address = await far.listen()
+        identity = Identity(b"7" * 32)
+
+        async def broken_disk(_secret):
+            raise RuntimeError("disk")
+
+        with pytest.RaisesGroup(RuntimeError):
+            await seek_admission(
+                a_token(),
+                [address],
+                Credentials(identity, Security.ENCRYPTED),
+                hello=OnlyHello(identity, None).hello(),
+                limits=Limits(),
+                keep=broken_disk,
+            )
+        assert await seek(b"8", a_token(), [address]) == SECRET
+        nursery.cancel_scope.cancel()

@@ -1,0 +1,182 @@
+"""Watches: a snapshot, then changes, or Lost(n) and a new snapshot; bounded always."""
+
+import pytest
+import trio
+
+from meshcrdt.errors import ClosedError
+from meshcrdt.mesh.channel import decode_change, encode_value
+from meshcrdt.mesh.notices import NoticeBoard
+from meshcrdt.mesh.watch import ABSENT, Change, Lost, Snapshot, WatchHub
+from meshcrdt.node.effects import Notice
+
+QUEUE_MAX = 5
+
+
+class Board:
+    """A map channel in memory that tells the hub what it changed."""
+
+    def __init__(self):
+        self.rows = {}
+        self.hub = WatchHub(
+            get=lambda _channel, key: self.rows.get(key),
+            items=lambda _channel: dict(self.rows),
+            decode=decode_change,
+            queue_max=QUEUE_MAX,
+        )
+
+    def put(self, key, value):
+        self.rows[key.encode()] = encode_value(value)
+        self.hub.changed("c", (key.encode(),))
+
+    def delete(self, key):
+        self.rows.pop(key.encode(), None)
+        self.hub.changed("c", (key.encode(),))
+
+
+async def take(watch):
+    with trio.fail_after(1):
+        return await watch.__anext__()
+
+
+async def expect_nothing(watch):
+    with trio.move_on_after(1) as scope:
+        pytest.fail(f"unexpected {await watch.__anext__()}")
+    assert scope.cancelled_caught
+
+
+async def test_snapshot_then_changes():
+    board = Board()
+    board.put("a", 1)
+    watch = board.hub.open_map("c", "")
+    assert await take(watch) == Snapshot({"a": 1})
+    board.put("b", None)
+    board.delete("a")
+    assert await take(watch) == Change("b", None)
+    assert await take(watch) == Change("a", ABSENT)
+
+
+async def test_prefix_limits_both():
+    board = Board()
+    board.put("web/1", 1)
+    board.put("db", 1)
+    watch = board.hub.open_map("c", "web")
+    assert await take(watch) == Snapshot({"web/1": 1})
+    board.put("db", 2)
+    board.put("web/2", 2)
+    assert await take(watch) == Change("web/2", 2)
+
+
+async def test_changes_before_the_snapshot_are_in_it():
+    board = Board()
+    watch = board.hub.open_map("c", "")
+    board.put("a", 1)
+    assert await take(watch) == Snapshot({"a": 1})
+    board.put("b", 2)
+    assert await take(watch) == Change("b", 2)
+
+
+async def test_slow_watcher_is_told_how_much_it_lost_and_resynchronised():
+    board = Board()
+    watch = board.hub.open_map("c", "")
+    await take(watch)
+    for number in range(QUEUE_MAX + 3):
+        board.put("a", number)
+    assert await take(watch) == Lost(QUEUE_MAX + 3)
+    assert await take(watch) == Snapshot({"a": QUEUE_MAX + 2})
+    board.put("a", "next")
+    assert await take(watch) == Change("a", "next")
+
+
+async def test_queue_holds_exactly_its_bound():
+    board = Board()
+    watch = board.hub.open_map("c", "")
+    await take(watch)
+    for number in range(QUEUE_MAX):
+        board.put("a", number)
+    assert [await take(watch) for _ in range(QUEUE_MAX)] == [
+        Change("a", number) for number in range(QUEUE_MAX)
+    ]
+
+
+async def test_record_that_changes_nothing_visible_is_not_told(autojump_clock):
+    board = Board()
+    board.put("a", 1)
+    watch = board.hub.open_map("c", "")
+    await take(watch)
+    board.hub.changed("c", (b"a", b"never there"))
+    await expect_nothing(watch)
+    board.delete("a")
+    board.delete("a")
+    assert await take(watch) == Change("a", ABSENT)
+    await expect_nothing(watch)
+
+
+async def test_values_of_other_programs_are_invisible(autojump_clock):
+    board = Board()
+    board.rows[b"\xff"] = b"1"
+    board.rows[b"bad"] = b"{not json"
+    watch = board.hub.open_map("c", "")
+    assert await take(watch) == Snapshot({})
+    board.rows[b"\xfe"] = b"2"
+    board.hub.changed("c", (b"\xfe",))
+    await expect_nothing(watch)
+    board.put("good", 1)
+    board.rows[b"good"] = b"now it is spoiled"
+    board.hub.changed("c", (b"good",))
+    assert await take(watch) == Change("good", 1)
+    assert await take(watch) == Change("good", ABSENT)
+
+
+async def test_shut_watch_ends_and_is_forgotten():
+    board = Board()
+    watch, other = board.hub.open_map("c", ""), board.hub.open_map("c", "")
+    board.hub.shut("c", watch)
+    with pytest.raises(ClosedError):
+        await take(watch)
+    board.put("a", 1)
+    assert await take(other) == Snapshot({"a": 1})
+    board.hub.shut("c", other)
+    assert board.hub._maps == board.hub._shown == {}
+
+
+async def test_close_wakes_everyone():
+    board = Board()
+    watch, value = board.hub.open_map("c", ""), board.hub.open_value("c", lambda: 1)
+    await take(watch)
+    assert await take(value) == 1
+
+    async def until_closed(each):
+        with pytest.raises(ClosedError):
+            await each.__anext__()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(until_closed, watch)
+        nursery.start_soon(until_closed, value)
+        await trio.testing.wait_all_tasks_blocked()
+        board.hub.close()
+    with pytest.raises(ClosedError):
+        board.hub.open_map("c", "")
+
+
+async def test_value_watch_gives_the_latest_and_never_the_same_twice(autojump_clock):
+    board = Board()
+    state = [0]
+    watch = board.hub.open_value("c", lambda: state[0])
+    assert await take(watch) == 0
+    for state[0] in (1, 2, 3):
+        board.hub.changed("c", (b"",))
+    assert await take(watch) == 3
+    board.hub.changed("c", (b"",))
+    await expect_nothing(watch)
+
+
+async def test_notices_keep_the_latest_and_count_the_rest():
+    notices = NoticeBoard(3)
+    for number in range(NoticeBoard.KEPT_MAX + 5):
+        notices.post(Notice("info", str(number)))
+    assert len(notices.latest) == NoticeBoard.KEPT_MAX
+    watch = notices.open()
+    assert await take(watch) == Lost(NoticeBoard.KEPT_MAX - 3)
+    assert (await take(watch)).text == str(NoticeBoard.KEPT_MAX + 2)
+    notices.close()
+    assert len([notice async for notice in watch]) == 2
