@@ -7,18 +7,20 @@ is loaded: what is not desired is removed.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import TypeVar
 
 import trio
+from attrs import evolve
 
 from meshcrdt.dataplane import paths
 from meshcrdt.dataplane.errors import DataplaneError
 from meshcrdt.dataplane.kernel import Kernel
-from meshcrdt.dataplane.model import DataplaneConfig, Desired, Remote, Report
+from meshcrdt.dataplane.model import DataplaneConfig, Desired, Remote, Report, Statistics
 from meshcrdt.dataplane.observed import Observed
+from meshcrdt.dataplane.operations import Operation
 from meshcrdt.dataplane.overlap import why_overlapping
 from meshcrdt.dataplane.plan import overlay_mtu, plan, plan_removal
 from meshcrdt.dataplane.watch import Watch
@@ -45,6 +47,7 @@ class LinuxDataplane:
         self._lock = trio.Lock()
         self._desired: Desired | None = None
         self._last: Report | None = None
+        self._statistics = Statistics()
 
     async def check(self, universes: Iterable[str]) -> str | None:
         """Return one line that says why this dataplane cannot carry `universes` here, or None."""
@@ -76,8 +79,11 @@ class LinuxDataplane:
 
     async def observe(self) -> Observed:
         """Return what exists now. Raises DataplaneError when the kernel cannot be asked."""
-        desired = self._desired or Desired()
-        return await self._in_thread(partial(self._kernel.observe, self.config, desired))
+        return await self._look(self._desired or Desired())
+
+    def statistics(self) -> Statistics:
+        """Return what was done since this object was made."""
+        return self._statistics
 
     async def reset(self) -> None:
         """Remove everything of ours, nftables table too. Raises DataplaneError naming the rest."""
@@ -89,9 +95,7 @@ class LinuxDataplane:
                 operations = plan_removal(self.config, seen)
                 if not operations:
                     return
-                failures = await self._in_thread(
-                    partial(self._kernel.apply, self.config, operations)
-                )
+                failures = await self._carry_out(operations)
             if plan_removal(self.config, await self.observe()):
                 raise DataplaneError("; ".join(failures) or "the kernel keeps making it anew")
 
@@ -160,7 +164,7 @@ class LinuxDataplane:
         seen = Observed()
         for _ in range(_ROUNDS_MAX):
             try:
-                seen = await self._in_thread(partial(self._kernel.observe, self.config, desired))
+                seen = await self._look(desired)
                 operations = plan(self.config, desired, seen)
             except DataplaneError as error:
                 errors = [str(error)]
@@ -168,7 +172,7 @@ class LinuxDataplane:
             if not operations:
                 errors = []
                 break
-            errors = await self._in_thread(partial(self._kernel.apply, self.config, operations))
+            errors = await self._carry_out(operations)
         unreachable = self.why_no_path(desired.remotes)
         return Report(
             paths={remote.peer: unreachable.get(remote.peer) for remote in desired.remotes},
@@ -176,6 +180,19 @@ class LinuxDataplane:
             errors=tuple(dict.fromkeys([*errors, *seen.unreadable.values()])),
             mtu=overlay_mtu(self.config, seen),
         )
+
+    async def _look(self, desired: Desired) -> Observed:
+        self._statistics = evolve(self._statistics, looks=self._statistics.looks + 1)
+        return await self._in_thread(partial(self._kernel.observe, self.config, desired))
+
+    async def _carry_out(self, operations: Sequence[Operation]) -> list[str]:
+        failures = await self._in_thread(partial(self._kernel.apply, self.config, operations))
+        self._statistics = evolve(
+            self._statistics,
+            operations=self._statistics.operations + len(operations),
+            failures=self._statistics.failures + len(failures),
+        )
+        return failures
 
     async def _in_thread(self, function: Callable[[], T]) -> T:
         # Not abandoned on cancellation: half a plan must not run on behind our back.

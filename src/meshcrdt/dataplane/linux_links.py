@@ -46,18 +46,8 @@ def create(route: Any, operation: op.CreateBridge | op.CreateVxlan | op.CreatePo
             )
             _refuse_advertisements(name)
             _write_setting("ipv4", name, "rp_filter", "1")
-        case op.CreateVxlan(name=name, vni=vni, local=local, port=port, mtu=mtu):
-            key = "vxlan_local" if ip_address(local).version == 4 else "vxlan_local6"
-            route.link(
-                "add",
-                ifname=name,
-                kind="vxlan",
-                vxlan_id=vni,
-                vxlan_port=port,
-                vxlan_learning=False,
-                mtu=mtu,
-                **{key: local},
-            )
+        case op.CreateVxlan(name=name):
+            _create_vxlan(route, operation)
             _refuse_advertisements(name)
             _write_setting("ipv6", name, "addr_gen_mode", _NO_ADDRESSES)
         case op.CreatePort(outside=outside, namespace=namespace, inside=inside):
@@ -80,6 +70,28 @@ def create(route: Any, operation: op.CreateBridge | op.CreateVxlan | op.CreatePo
             _write_setting("ipv6", outside, "addr_gen_mode", _NO_ADDRESSES)
         case _:
             assert_never(operation)
+
+
+def _create_vxlan(route: Any, operation: op.CreateVxlan) -> None:
+    local = ip_address(operation.local)
+    try:
+        route.link(
+            "add",
+            ifname=operation.name,
+            kind="vxlan",
+            vxlan_id=operation.vni,
+            vxlan_port=operation.port,
+            vxlan_learning=False,
+            mtu=operation.mtu,
+            **{"vxlan_local" if local.version == 4 else "vxlan_local6": operation.local},
+        )
+    except NetlinkError as error:
+        if error.code == errno.EEXIST:
+            raise DataplaneError(
+                f"another VXLAN device of this host has VNI {operation.vni} on UDP port "
+                f"{operation.port}"
+            ) from error
+        raise
 
 
 def change(

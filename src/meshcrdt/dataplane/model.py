@@ -211,3 +211,13 @@ class Report:
     errors: tuple[str, ...] = ()
     mtu: int = 0
     """The overlay's MTU in bytes."""
+
+
+@frozen(kw_only=True)
+class Statistics:
+    """What a dataplane did since it was opened; counters."""
+
+    looks: int = 0
+    operations: int = 0
+    failures: int = 0
+    """Operations that the kernel refused."""
