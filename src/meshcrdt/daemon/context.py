@@ -14,7 +14,7 @@ from meshcrdt.daemon.exits import CommandError
 
 if TYPE_CHECKING:
     from meshcrdt.daemon.workloads.attach import Workloads
-    from meshcrdt.mesh import Mesh
+    from meshcrdt.mesh.mesh import Mesh
 
 
 @define

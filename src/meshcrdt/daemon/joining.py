@@ -16,6 +16,8 @@ import trio
 from meshcrdt.daemon.context import Control
 from meshcrdt.daemon.exits import CommandError
 from meshcrdt.daemon.observer import DialEnd, Observer
+from meshcrdt.errors import UsageError
+from meshcrdt.trust.token import parse_token
 
 TOKEN_BYTES_MAX = 8_192
 REFUSED_GRACE_S = 2.0
@@ -41,6 +43,10 @@ def read_token(source: str) -> str:
         raise CommandError(f"{name} holds no token: it is empty")
     if len(data) > TOKEN_BYTES_MAX or len(token.split()) != 1:
         raise CommandError(f"{name} holds no token: one line of one word is expected")
+    try:
+        parse_token(token, source=name)
+    except UsageError as error:
+        raise CommandError(str(error)) from None
     return token
 
 

@@ -40,7 +40,8 @@ from meshcrdt.daemon.startup import (
 )
 from meshcrdt.daemon.workloads.plane import bare_plane, bridge_name
 from meshcrdt.errors import MeshError
-from meshcrdt.mesh import Mesh, open_mesh
+from meshcrdt.mesh.mesh import Mesh
+from meshcrdt.mesh.open import open_mesh
 
 _LOG = logging.getLogger("meshcrdt.daemon")
 DRAIN_S_MAX = 9.0

@@ -19,7 +19,8 @@ from meshcrdt.daemon.exits import CommandError
 from meshcrdt.daemon.http.server import bind_api, bind_tcp
 from meshcrdt.daemon.workloads.plane import bare_plane, bridge_name
 from meshcrdt.ipam.genesis import UNIVERSE_IPV4_DEFAULT
-from meshcrdt.mesh import Discovery, Security
+from meshcrdt.mesh.birth import Security
+from meshcrdt.topology.dialer import Discovery
 
 _LOG = logging.getLogger("meshcrdt.daemon")
 DNS_PORT = 53
@@ -156,4 +157,6 @@ def mesh_options(settings: Settings, token: str | None) -> dict[str, Any]:
         "domain": settings.dns_domain,
         "trusted": settings.trusted_subnets,
         "underlay": underlay.tunnel_ends(addresses, settings.trusted_subnets),
+        # The API serves a node that is still joining: nothing waits for the first contact.
+        "join_wait_s": 0,
     }

@@ -11,6 +11,7 @@ from meshcrdt.daemon.cli.output import table
 from meshcrdt.daemon.cli.parameters import DURATION, MEMBER, PEER
 
 TOKEN_TTL_S = 3_600.0
+TOKEN_USES = 100
 
 
 @verb("status", example="meshcrdt status --json")
@@ -52,9 +53,18 @@ def token() -> None:
     show_default=True,
     help="How long the token opens the door.",
 )
-def create(common: Common, ttl_s: float) -> None:
-    """Print one line: a token that lets a host join this cluster."""
-    result = common.client().call("POST", "/v1/token", body={"ttl_s": ttl_s})
+@click.option(
+    "--uses",
+    metavar="N",
+    type=click.IntRange(1, 65_535),
+    default=TOKEN_USES,
+    show_default=True,
+    help="How many hosts it lets in.",
+)
+def create(common: Common, ttl_s: float, uses: int) -> None:
+    """Print one line: a token that lets hosts join this cluster."""
+    body = {"ttl_s": ttl_s, "uses": uses}
+    result = common.client().call("POST", "/v1/token", body=body)
     common.emit(result, result["token"])
 
 

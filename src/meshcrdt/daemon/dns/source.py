@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from meshcrdt.mesh import Mesh
+    from meshcrdt.mesh.mesh import Mesh
 
 
 class MeshNames:

@@ -11,9 +11,11 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Mapping
 from enum import Enum
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from attrs import frozen
+
+Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 TTL_S = 1
 """Names follow their workloads; who caches longer talks to the wrong host."""
@@ -138,10 +140,11 @@ class Zone:
         return Answer(Verdict.REFUSED)
 
     def _reverse_branch(self, lowered: str) -> Answer:
-        """Answer for part of a reverse name: it has names below it, or is not ours."""
-        for universe in self._source.universes():
-            whole = ipaddress.ip_network(universe).network_address.reverse_pointer + "."
-            if whole.endswith("." + lowered):
+        """Answer for part of a reverse name: there are names below it, or it is not ours."""
+        branch = network_of_reverse(lowered)
+        for text in self._source.universes():
+            universe = ipaddress.ip_network(text)
+            if branch is not None and branch.overlaps(universe):
                 return Answer(Verdict.NODATA, authority=(self._soa(self.domain),))
         return Answer(Verdict.REFUSED)
 
@@ -172,6 +175,22 @@ def address_of_reverse(lowered: str) -> str | None:
         return None
     try:
         return str(ipaddress.ip_address(text))
+    except ValueError:
+        return None
+
+
+def network_of_reverse(lowered: str) -> Network | None:
+    """Return the network that a part of a reverse name stands for, or None."""
+    tree, bits = (".in-addr.arpa.", 8) if lowered.endswith(".in-addr.arpa.") else (".ip6.arpa.", 4)
+    labels = lowered.removesuffix(tree).split(".")
+    if bits == 8:
+        padded = [*reversed(labels), "0", "0", "0", "0"][:4]
+        text = ".".join(padded)
+    else:
+        digits = "".join(reversed(labels)).ljust(32, "0")
+        text = ":".join(digits[i : i + 4] for i in range(0, 32, 4))
+    try:
+        return ipaddress.ip_network(f"{text}/{bits * len(labels)}")
     except ValueError:
         return None
 

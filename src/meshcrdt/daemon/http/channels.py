@@ -16,7 +16,9 @@ from meshcrdt.daemon import values
 from meshcrdt.daemon.context import Daemon
 from meshcrdt.daemon.http.problems import unknown
 from meshcrdt.daemon.http.requests import json_body, segment
-from meshcrdt.mesh import ABSENT, Change, Channel, Lost, Snapshot
+from meshcrdt.errors import ClosedError
+from meshcrdt.mesh.channel import MapChannel
+from meshcrdt.mesh.watch import ABSENT, Change, Lost, Snapshot
 
 HEARTBEAT_S = 10.0
 """A comment is sent so often, so that both ends notice when the other has gone."""
@@ -38,7 +40,7 @@ class ChannelRoutes:
             Route(key, self.delete, methods=["DELETE"]),
         ]
 
-    def _channel(self, request: Request) -> Channel:
+    def _channel(self, request: Request) -> MapChannel:
         return self._daemon.mesh.channel(segment(request, "channel", values.channel))
 
     async def entries(self, request: Request) -> Response:
@@ -75,7 +77,7 @@ class ChannelRoutes:
 class WatchResponse(Response):
     """A watch as server-sent events, until the reader goes or the daemon ends."""
 
-    def __init__(self, channel: Channel, stopping: trio.Event) -> None:
+    def __init__(self, channel: MapChannel, stopping: trio.Event) -> None:
         super().__init__(media_type="text/event-stream", headers={"Cache-Control": "no-store"})
         del self.headers["content-length"]
         self._channel = channel
@@ -99,7 +101,7 @@ class WatchResponse(Response):
             with trio.move_on_after(HEARTBEAT_S):
                 try:
                     event = event_object(await anext(changes))
-                except StopAsyncIteration:
+                except (StopAsyncIteration, ClosedError):
                     return
                 data = b"data: " + json.dumps(event, ensure_ascii=False).encode() + b"\n\n"
             await send({"type": "http.response.body", "body": data, "more_body": True})

@@ -19,6 +19,7 @@ from meshcrdt.daemon.status import status_object
 
 TOKEN_TTL_S = 3_600.0
 TOKEN_TTL_S_MAX = 86_400.0 * 30
+TOKEN_USES = 100
 USES_MAX = 65_535
 
 
@@ -85,6 +86,7 @@ class PeerRoutes:
         """POST /v1/token: a token that adds a host."""
         fields = await Fields.of(request, "ttl_s", "uses")
         ttl_s = fields.seconds("ttl_s", TOKEN_TTL_S, high=TOKEN_TTL_S_MAX)
+        uses = fields.integer("uses", TOKEN_USES, low=1, high=USES_MAX)
         if self._daemon.settings.insecure:
             raise feature_off(
                 "this node runs with --insecure: there is no secret, hosts join by address alone"
@@ -93,7 +95,7 @@ class PeerRoutes:
             raise Problem(
                 HTTPStatus.SERVICE_UNAVAILABLE, "this node has not joined a cluster itself yet"
             )
-        return JSONResponse({"token": self._mesh.token(ttl_s=ttl_s)})
+        return JSONResponse({"token": self._mesh.token(ttl_s, uses=uses)})
 
     async def stop(self, request: Request) -> Response:
         """POST /v1/stop: drain and end; the answer names what to wait for."""

@@ -119,3 +119,12 @@ class Fields:
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= high:
             raise bad_value(f"member {name!r} is {value!r}: above 0 to {high:g} s are accepted")
         return float(value)
+
+    def integer(self, name: str, default: int, *, low: int, high: int) -> int:
+        """Return a member that is a whole number within [low, high]."""
+        value = self._members.get(name)
+        if value is None:
+            return default
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            raise bad_value(f"member {name!r} is {value!r}: {low} to {high} are accepted")
+        return value

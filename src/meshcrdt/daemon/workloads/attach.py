@@ -31,7 +31,7 @@ from meshcrdt.ipam.outcomes import Allocated, Claimed, Outcome
 from meshcrdt.names.dnsname import normalise_name
 
 if TYPE_CHECKING:
-    from meshcrdt.mesh import Mesh
+    from meshcrdt.mesh.mesh import Mesh
 
 _LOG = logging.getLogger("meshcrdt.workloads")
 HOST_ID = "meshcrdt:host"

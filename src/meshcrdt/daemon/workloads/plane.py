@@ -24,7 +24,7 @@ from meshcrdt.dataplane.model import DataplaneConfig, Desired, Report
 from meshcrdt.errors import MissingExtra
 
 if TYPE_CHECKING:
-    from meshcrdt.mesh import Mesh
+    from meshcrdt.mesh.mesh import Mesh
 
 _LOG = logging.getLogger("meshcrdt.dataplane")
 DEFAULT_BRIDGE = "meshcrdt"

@@ -1,0 +1,144 @@
+"""The command line: what is wrong is found before any daemon is asked, in one line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from meshcrdt.daemon.cli import main
+from meshcrdt.daemon.cli.app import VERBS
+from meshcrdt.daemon.client import ApiClient
+from meshcrdt.daemon.exits import CommandError
+
+
+@pytest.fixture
+def called(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, str]]:
+    """Record calls instead of making them; answers are in `answers`."""
+    calls: list[tuple[str, str, str]] = []
+
+    def call(self: ApiClient, method: str, path: str, **_: Any) -> Any:
+        calls.append((self.url, method, path))
+        return answers.get(path, {})
+
+    answers: dict[str, Any] = {
+        "/v1/ipam/allocate": {"outcome": "allocated", "address": "10.32.0.1/12"},
+        "/v1/token": {"token": "mct1-x"},
+        "/v1/ipam": {"entries": {"a": ["10.32.0.1/12"]}},
+    }
+    monkeypatch.setattr(ApiClient, "call", call)
+    return calls
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["rmpeer", "x"],
+        ["allocate"],
+        ["allocate", "a\x00b"],
+        ["allocate", "a", "--subnet", "10.0.0.1/8"],
+        ["allocate", "a", "--timeout", "soon"],
+        ["claim", "a", "10.0.0.300"],
+        ["dns-add", "bad\tname", "10.0.0.1"],
+        ["dns-add", "web"],
+        ["dns-lookup", "x" * 64],
+        ["put", "c"],
+        ["put", "~mine", "k", "v"],
+        ["attach", "pid:0"],
+        ["connect", "bad host"],
+        ["status", "--api", "nonsense"],
+        ["--api", "nonsense", "status"],
+        ["launch", "--mtu", "1"],
+        ["launch", "--dataplane", "magic"],
+        ["launch", "--ipalloc-range", "10.0.0.1/8"],
+        ["launch", "--ipalloc-init", "whatever"],
+        ["launch", "--no-dns", "--dns-listen", "127.0.0.1:5300"],
+        ["launch", "--log-format", "xml"],
+        ["launch", "--token", "mct1-x"],
+    ],
+)
+def test_a_wrong_command_line_exits_2_in_one_line(
+    arguments: list[str], capsys: pytest.CaptureFixture[str], called: list[Any]
+) -> None:
+    assert main(arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1
+    assert captured.err.startswith("meshcrdt: ")
+    assert called == []
+
+
+def test_common_options_before_and_after_a_verb(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], called: list[tuple[str, str, str]]
+) -> None:
+    state = str(tmp_path)
+    assert main(["--state-dir", state, "--json", "allocate", "a"]) == 0
+    assert main(["allocate", "a", "--json", "--state-dir", state]) == 0
+    assert main(["--state-dir", "/nowhere", "allocate", "--state-dir", state, "a", "--json"]) == 0
+    assert {url for url, _, _ in called} == {f"unix://{tmp_path}/api.sock"}
+    for line in capsys.readouterr().out.splitlines():
+        assert json.loads(line) == {"outcome": "allocated", "address": "10.32.0.1/12"}
+
+
+def test_common_options_around_a_nested_verb(
+    capsys: pytest.CaptureFixture[str], called: list[tuple[str, str, str]]
+) -> None:
+    assert main(["token", "--json", "create", "--api", "/x.sock"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"token": "mct1-x"}
+    assert called == [("unix:///x.sock", "POST", "/v1/token")]
+
+
+def test_a_failure_prints_its_outcome_with_json(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outcome = {"outcome": "exhausted", "reason": "10.0.0.0/30 is full"}
+
+    def call(self: ApiClient, *_: Any, **__: Any) -> Any:
+        raise CommandError("exhausted: 10.0.0.0/30 is full", body=outcome)
+
+    monkeypatch.setattr(ApiClient, "call", call)
+    assert main(["allocate", "a", "--json"]) == 1
+    captured = capsys.readouterr()
+    assert json.loads(captured.out) == outcome
+    assert captured.err == "meshcrdt: exhausted: 10.0.0.0/30 is full\n"
+    assert main(["allocate", "a"]) == 1
+    assert capsys.readouterr().out == ""
+
+
+def test_nobody_there_exits_5(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["status", "--json", "--state-dir", str(tmp_path)]) == 5
+    assert capsys.readouterr().err.startswith("meshcrdt: no daemon answers at")
+
+
+def test_a_bad_variable_exits_1(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MESHCRDT_API", "nonsense")
+    assert main(["status"]) == 1
+    assert "'nonsense'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", [v for v in VERBS if v != "token"])
+def test_every_verb_has_help_with_an_example(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([verb, "--help"]) == 0
+    assert "Example:" in capsys.readouterr().out
+
+
+def test_the_list_of_verbs_needs_none_of_them(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    out = capsys.readouterr().out
+    assert all(verb in out for verb in VERBS)
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["version", "--json"]) == 0
+    assert set(json.loads(capsys.readouterr().out)) == {"version"}
+
+
+def test_plain_columns_when_nobody_looks(
+    capsys: pytest.CaptureFixture[str], called: list[Any]
+) -> None:
+    assert main(["ps"]) == 0
+    assert capsys.readouterr().out == "ID  ADDRESSES\na   10.32.0.1/12\n"

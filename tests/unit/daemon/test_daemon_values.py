@@ -1,0 +1,87 @@
+"""What values are accepted; every refusal names the value."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from meshcrdt.daemon import values
+from meshcrdt.daemon.exits import one_line
+
+
+@pytest.mark.parametrize("text", ["web", "web.mesh.internal.", "a-b", "_srv._tcp.x", "x" * 63])
+def test_names_that_are_accepted(text: str) -> None:
+    assert values.dns_name(text) == text
+
+
+@pytest.mark.parametrize("text", ["", "a\tb", "a\x00", "a b", "x" * 64, "a..b", ".", "é\x85"])
+def test_names_that_are_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="name"):
+        values.dns_name(text)
+
+
+@given(st.text(max_size=40))
+def test_a_plain_text_is_returned_or_refused_in_one_line(text: str) -> None:
+    try:
+        assert values.plain(text, "id", bytes_max=64) == text
+    except ValueError as error:
+        assert "\n" not in str(error)
+        assert (
+            text == ""
+            or not text.isprintable()
+            or len(text.encode("utf-8", "replace")) > 64
+            or (any(127 <= ord(c) < 160 for c in text))
+        )
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("10.0.0.1", "10.0.0.1"), ("10.0.0.1/8", "10.0.0.1"), ("FD00::1", "fd00::1")],
+)
+def test_addresses_lose_their_prefix(text: str, expected: str) -> None:
+    assert values.address(text) == expected
+
+
+@pytest.mark.parametrize("text", ["10.0.0", "10.0.0.256", "x", "", "10.0.0.1/33", "fe80::1%eth0"])
+def test_bad_addresses(text: str) -> None:
+    with pytest.raises(ValueError, match="address"):
+        values.address(text)
+
+
+def test_a_range_with_host_bits_is_refused_by_the_range_that_is_meant() -> None:
+    assert values.cidr("10.32.0.0/12") == "10.32.0.0/12"
+    with pytest.raises(ValueError, match=r"10\.0\.0\.0/8 is accepted"):
+        values.cidr("10.1.2.3/8")
+    with pytest.raises(ValueError, match="a CIDR such as"):
+        values.cidr("10.0.0.0")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("5", 5.0), ("0.5", 0.5), ("500ms", 0.5), ("2m", 120.0), ("1h", 3600.0), ("1d", 86400.0)],
+)
+def test_durations(text: str, expected: float) -> None:
+    assert values.duration(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "-1", "5x", "s", "1e3"])
+def test_bad_durations(text: str) -> None:
+    with pytest.raises(ValueError, match="duration"):
+        values.duration(text)
+
+
+@pytest.mark.parametrize("text", ["pid:0", "pid:x", "netns:", "a\nb", ""])
+def test_bad_targets(text: str) -> None:
+    with pytest.raises(ValueError, match="target"):
+        values.target(text)
+
+
+def test_attach_addresses() -> None:
+    assert values.attach_address("net:default") == "net:default"
+    assert values.attach_address("net:10.2.0.0/16") == "net:10.2.0.0/16"
+    assert values.attach_address("ip:10.2.0.1/16") == "10.2.0.1"
+
+
+def test_foreign_text_cannot_forge_a_second_line() -> None:
+    assert one_line("bad\nname\x1b[31m") == "bad name\\x1b[31m"

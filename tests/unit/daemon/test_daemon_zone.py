@@ -1,0 +1,114 @@
+"""What the zone answers; NXDOMAIN and NODATA are told apart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from meshcrdt.daemon.dns.zone import Verdict, Zone, address_of_reverse
+
+
+class Table:
+    """A source of names from a dictionary; names in lower case without the final dot."""
+
+    def __init__(self, names: Mapping[str, tuple[str, ...]]) -> None:
+        self._names = names
+
+    def lookup(self, name: str) -> tuple[str, ...]:
+        return self._names.get(name.lower(), ())
+
+    def reverse(self, address: str) -> tuple[str, ...]:
+        return tuple(name for name, held in self._names.items() if address in held)
+
+    def entries(self) -> Mapping[str, tuple[str, ...]]:
+        return self._names
+
+    def universes(self) -> tuple[str, ...]:
+        return ("10.32.0.0/12", "fd00:1::/48")
+
+
+@pytest.fixture
+def zone() -> Zone:
+    return Zone(
+        "Mesh.Internal",
+        Table(
+            {
+                "web.mesh.internal": ("10.32.0.1", "10.32.0.2", "fd00:1::1"),
+                "v4.mesh.internal": ("10.32.0.3",),
+                "a.deep.mesh.internal": ("10.32.0.4",),
+                "other.example": ("10.32.0.5",),
+            }
+        ),
+    )
+
+
+def test_addresses_by_family_with_the_case_as_asked(zone: Zone) -> None:
+    answer = zone.query("WeB.mesh.INTERNAL.", "A")
+    assert answer.verdict is Verdict.ANSWER
+    assert [(r.owner, r.kind, r.text, r.ttl_s) for r in answer.answers] == [
+        ("WeB.mesh.INTERNAL.", "A", "10.32.0.1", 1),
+        ("WeB.mesh.INTERNAL.", "A", "10.32.0.2", 1),
+    ]
+    assert [r.text for r in zone.query("web.mesh.internal.", "AAAA").answers] == ["fd00:1::1"]
+    assert len(zone.query("web.mesh.internal.", "ANY").answers) == 3
+
+
+def test_rotation_turns_the_order(zone: Zone) -> None:
+    first = [r.text for r in zone.query("web.mesh.internal.", "A", rotation=1).answers]
+    assert first == ["10.32.0.2", "10.32.0.1"]
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "verdict"),
+    [
+        ("v4.mesh.internal.", "AAAA", Verdict.NODATA),
+        ("v4.mesh.internal.", "MX", Verdict.NODATA),
+        ("deep.mesh.internal.", "A", Verdict.NODATA),
+        ("none.mesh.internal.", "A", Verdict.NXDOMAIN),
+        ("mesh.internal.", "A", Verdict.NODATA),
+        ("mesh.internal.", "SOA", Verdict.ANSWER),
+        ("mesh.internal.", "NS", Verdict.ANSWER),
+        ("other.example.", "A", Verdict.ANSWER),
+        ("example.com.", "A", Verdict.REFUSED),
+        ("notmesh.internal.", "A", Verdict.REFUSED),
+        (".", "NS", Verdict.REFUSED),
+    ],
+)
+def test_verdicts(zone: Zone, name: str, kind: str, verdict: Verdict) -> None:
+    answer = zone.query(name, kind)
+    assert answer.verdict is verdict
+    if verdict in (Verdict.NODATA, Verdict.NXDOMAIN):
+        assert [r.kind for r in answer.authority] == ["SOA"]
+        assert answer.answers == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "verdict", "texts"),
+    [
+        ("1.0.32.10.in-addr.arpa.", "PTR", Verdict.ANSWER, ["web.mesh.internal."]),
+        ("1.0.32.10.IN-ADDR.arpa.", "PTR", Verdict.ANSWER, ["web.mesh.internal."]),
+        ("1.0.32.10.in-addr.arpa.", "A", Verdict.NODATA, []),
+        ("9.0.32.10.in-addr.arpa.", "PTR", Verdict.NXDOMAIN, []),
+        ("32.10.in-addr.arpa.", "PTR", Verdict.NODATA, []),
+        ("33.10.in-addr.arpa.", "PTR", Verdict.NODATA, []),
+        ("64.10.in-addr.arpa.", "PTR", Verdict.REFUSED, []),
+        ("x.10.in-addr.arpa.", "PTR", Verdict.REFUSED, []),
+        ("d.f.ip6.arpa.", "PTR", Verdict.NODATA, []),
+        ("c.f.ip6.arpa.", "PTR", Verdict.REFUSED, []),
+        ("10.in-addr.arpa.", "PTR", Verdict.NODATA, []),
+        ("1.1.168.192.in-addr.arpa.", "PTR", Verdict.REFUSED, []),
+        ("999.0.32.10.in-addr.arpa.", "PTR", Verdict.REFUSED, []),
+    ],
+)
+def test_reverse(zone: Zone, name: str, kind: str, verdict: Verdict, texts: list[str]) -> None:
+    answer = zone.query(name, kind)
+    assert answer.verdict is verdict
+    assert [r.text for r in answer.answers] == texts
+
+
+@given(st.ip_addresses())
+def test_reverse_names_are_read_back(address: object) -> None:
+    assert address_of_reverse(f"{address.reverse_pointer}.") == str(address)  # type: ignore[attr-defined]
