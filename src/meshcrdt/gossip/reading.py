@@ -56,6 +56,13 @@ class Reading:
             if found:
                 yield key, found
 
+    def records_of(self, channel: str, origin: PeerId) -> Iterator[tuple[bytes, bytes]]:
+        """Yield (key, value) of one origin's own records, superseded ones too, sorted by key."""
+        stream = self._context.holdings.stream(StreamKey(channel, origin))
+        if stream is not None:
+            held = [(entry.key, entry.value) for entry in stream.state.tree.entries()]
+            yield from sorted((key, value) for key, value in held if value is not None)
+
     def own_value(self, channel: str, key: bytes) -> bytes | None:
         """Return this node's value of a key, writes that wait for the disk included."""
         return self._local.own_value(channel, key)

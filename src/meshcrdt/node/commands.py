@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from meshcrdt.base.hosts import parse_peer_address
 from meshcrdt.base.ids import Epoch
 from meshcrdt.errors import CapacityError, UsageError
-from meshcrdt.gossip.replica import Change, Drop, Over, Put
+from meshcrdt.gossip.changes import Change, Drop, Over, Put
 from meshcrdt.ipam.outcomes import Draining, Recovering
 from meshcrdt.node import durable, events, views
 from meshcrdt.node.core import Core
@@ -185,7 +185,7 @@ def _await_receipt(
 
 def _leave(node: Node, core: Core, wiring: Wiring, command: events.Leave) -> None:
     for channel in (views.NAMES, views.ENDPOINTS, views.ADJACENCY):
-        own = [key for key in core.replica.own_keys(channel)]
+        own = [key for key, _ in core.replica.records_of(channel, node.me)]
         if own:
             wiring.write_own(channel, dict.fromkeys(own))
     node.draining = True

@@ -27,6 +27,8 @@ from meshcrdt.topology.directory import MemberRecord
 from meshcrdt.topology.topology import Topology
 from meshcrdt.wire import decode, encode
 
+SYSTEM_CHANNELS = (DIRECTORY, IPAM, NAMES, ENDPOINTS)
+
 Tables: TypeAlias = Mapping[str, Mapping[bytes, bytes]]
 
 
@@ -42,7 +44,9 @@ class Core:
     endpoints: Endpoints
 
     @classmethod
-    def make(cls, config: NodeConfig, genesis: Genesis, epoch: Epoch, dice: Dice) -> Core:
+    def make(
+        cls, config: NodeConfig, genesis: Genesis, epoch: Epoch, dice: Dice, topology: Topology
+    ) -> Core:
         """Build empty machines for a genesis."""
         replica = Replica(
             identity=config.identity,
@@ -51,6 +55,7 @@ class Core:
             limits=config.limits,
             dice=dice.fork("gossip"),
             verify=config.verify,
+            adjacent=topology.adjacent,
         )
         return cls(
             genesis=genesis,
@@ -92,6 +97,15 @@ class Core:
                     self.endpoints.update(origin, key, self.record(ENDPOINTS, origin, key))
         return out
 
+    def replay(self, topology: Topology, now: float) -> list[object]:
+        """Tell every machine what the loaded streams say; loading itself changes nothing."""
+        out: list[object] = []
+        for channel in SYSTEM_CHANNELS:
+            for origin in self.replica.origins(channel):
+                keys = frozenset(key for key, _ in self.replica.records_of(channel, origin))
+                out += self.reflect(StreamChanged(channel, origin, keys), topology, now)
+        return out
+
     def record(self, channel: str, origin: PeerId, key: bytes) -> bytes | None:
         """Return one origin's live value of a key: how owned channels are read."""
         for seen in self.replica.visible(channel, key):
@@ -103,8 +117,8 @@ class Core:
         """Return the neighbours that an origin advertises."""
         return frozenset(
             PeerId(key)
-            for key, visible in self.replica.entries(ADJACENCY)
-            if len(key) == PEER_ID_BYTES and any(seen.origin == origin for seen in visible)
+            for key, _ in self.replica.records_of(ADJACENCY, origin)
+            if len(key) == PEER_ID_BYTES
         )
 
     def check(self) -> None:

@@ -95,6 +95,7 @@ class Node(Queries):
         if self.core is not None:
             self._wiring.run(self.core.ipam.load(tables.get("ipam", {}), now), now)
             self._wiring.run(self.core.replica.load(tables, now), now)
+            self._wiring.run(self.core.replay(self.topology, now), now)
             self._present(now)
         self.outbox.rows.append(durable.peers_row(self.given))
         return self._finish(now)
@@ -154,9 +155,7 @@ class Node(Queries):
             name=self.config.name,
             epoch=self.epoch,
             genesis=genesis.hash if genesis else None,
-            cluster=genesis.cluster if genesis else None,
             versions=(messages.VERSION,),
-            features=(),
             advertise=self.config.advertise,
         )
 
@@ -271,8 +270,7 @@ class Node(Queries):
             self.outbox.close(link, "joined: dialling again with the genesis")
 
     def _enter(self, genesis: Genesis) -> None:
-        self.core = Core.make(self.config, genesis, self.epoch, self._dice)
-        self.core.replica.adjacent = self.topology.adjacent
+        self.core = Core.make(self.config, genesis, self.epoch, self._dice, self.topology)
 
     def _present(self, now: float) -> None:
         """Say who this node is, when that is news; then let ipam begin."""

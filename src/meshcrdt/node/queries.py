@@ -13,6 +13,7 @@ from meshcrdt.base.hosts import parse_peer_address
 from meshcrdt.base.ids import Epoch, PeerId
 from meshcrdt.base.limits import Limits
 from meshcrdt.errors import UsageError
+from meshcrdt.gossip.quarantine import Offence
 from meshcrdt.node import views
 from meshcrdt.node.config import NodeConfig
 from meshcrdt.node.core import Core
@@ -20,6 +21,10 @@ from meshcrdt.node.statistics import MemberStatus, NodeStatistics, UniverseStatu
 from meshcrdt.node.workloads import Endpoint
 from meshcrdt.topology.directory import Standing
 from meshcrdt.topology.topology import PeerState, Topology
+from meshcrdt.wire import content_hash
+
+EMPTY_DIGESTS = {name: content_hash(()).hex() for name in (views.DIRECTORY, views.IPAM, views.NAMES)}
+"""Channels that every member holds, shown also while nobody has written to them."""
 
 
 class Queries:
@@ -174,7 +179,12 @@ class Queries:
                 else ()
             ),
             names_count=core.names.statistics().names if core else 0,
-            digests=core.replica.digests() if core else {},
-            quarantined=core.replica.quarantined() if core else (),
+            digests={**EMPTY_DIGESTS, **core.replica.digests()} if core else {},
+            quarantined=tuple(map(_offence, core.replica.quarantined())) if core else (),
             alarms=tuple(self.alarms),
         )
+
+
+def _offence(offence: Offence) -> str:
+    stream = offence.stream
+    return f"{stream.origin} {stream.channel!r} {offence.hash.hex()[:8]}: {offence.rule}"

@@ -22,7 +22,7 @@ from meshcrdt.abc import Lattice
 from meshcrdt.base.ids import PeerId
 from meshcrdt.base.tree import take_bytes, take_int, take_str, take_tuple
 from meshcrdt.errors import MalformedTree, UsageError
-from meshcrdt.gossip.outputs import Visible
+from meshcrdt.gossip.holdings import Visible
 from meshcrdt.gossip.replica import Replica
 from meshcrdt.wire import decode, encode
 

@@ -14,7 +14,7 @@ from meshcrdt.base.ids import PeerId
 from meshcrdt.base.tree import Tree
 from meshcrdt.errors import InternalError
 from meshcrdt.gossip import outputs as gossip
-from meshcrdt.gossip.replica import Change, Drop, Over, Put
+from meshcrdt.gossip.changes import Change, Drop, Over, Put
 from meshcrdt.ipam import outputs as ipam
 from meshcrdt.node import messages
 from meshcrdt.node.outcomes import ReceiptMissing, ReceiptReached, Written
@@ -42,7 +42,6 @@ class Wiring:
             topology.Dial: self._dial,
             topology.CloseLink: self._close_link,
             topology.ToLink: self._ping,
-            topology.LinkChosen: self._link_chosen,
             topology.NeighboursChanged: self._neighbours_changed,
             topology.StateChanged: self._state_changed,
             topology.ToPeer: self._relay,
@@ -139,9 +138,6 @@ class Wiring:
 
     def _ping(self, output: topology.ToLink, now: float) -> None:
         self._node.outbox.message(output.link, LANE_LIVENESS, output.message)
-
-    def _link_chosen(self, output: topology.LinkChosen, now: float) -> None:
-        pass  # gossip runs over every open link, and unicast asks for the chosen one each time
 
     def _neighbours_changed(self, output: topology.NeighboursChanged, now: float) -> None:
         self._node.write_adjacency(output.neighbours)

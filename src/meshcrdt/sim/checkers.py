@@ -11,7 +11,7 @@ from meshcrdt.ipam.audit import audit
 from meshcrdt.node import events
 from meshcrdt.node.node import Node
 from meshcrdt.sim.host import Host
-from meshcrdt.sim.workload import CHANNEL, DOMAIN, Workload
+from meshcrdt.sim.workload import CHANNEL, Workload
 
 OVERDUE_SLACK_S = 45.0
 """Disk stalls and pauses delay answers to writes, which have no deadline of their own."""
@@ -76,7 +76,7 @@ def converged(hosts: list[Host]) -> bool:
     return all(digest == digests[0] for digest in digests)
 
 
-def check_end(workload: Workload, hosts: list[Host]) -> list[str]:
+def check_end(workload: Workload, hosts: list[Host], now: float) -> list[str]:
     """L1, L2 and the ledger, once everything is healed."""
     found = []
     nodes = [host.node for host in hosts if host.node is not None]
@@ -88,7 +88,7 @@ def check_end(workload: Workload, hosts: list[Host]) -> list[str]:
     views = [node.items(CHANNEL) for node in nodes]
     if any(view != views[0] for view in views):
         found.append("L1: equal digests, but the visible entries differ")
-    found += _check_registers(workload, nodes[0])
+    found += _check_registers(workload, nodes[0], now)
     for node in nodes:
         states = {str(m.peer): m.state.value for m in node.statistics().members}
         wrong = {peer: state for peer, state in states.items() if state != "alive"}
@@ -97,7 +97,7 @@ def check_end(workload: Workload, hosts: list[Host]) -> list[str]:
     return found
 
 
-def _check_registers(workload: Workload, node: Node) -> list[str]:
+def _check_registers(workload: Workload, node: Node, now: float) -> list[str]:
     found = []
     everything = _values(workload)
     for (channel, key), register in sorted(workload.registers.items()):
@@ -105,8 +105,7 @@ def _check_registers(workload: Workload, node: Node) -> list[str]:
         if channel == CHANNEL:
             value = node.get(CHANNEL, key)
         else:
-            names = node.names()
-            value = ",".join(names.get(f"{key.decode()}.{DOMAIN}", ())).encode() or None
+            value = ",".join(node.lookup_name(key.decode(), now)).encode() or None
         if key == b"shared":
             if value is not None and value not in everything:
                 found.append(f"L2: shared key reads {value!r}, which nobody wrote")

@@ -6,6 +6,7 @@ The performer here is the trio shell's twin: the same effects, the same watermar
 from __future__ import annotations
 
 from collections.abc import Callable
+from enum import Enum
 from typing import TYPE_CHECKING
 
 from attrs import evolve
@@ -16,11 +17,10 @@ from meshcrdt.errors import InternalError
 from meshcrdt.ipam.genesis import Genesis
 from meshcrdt.node.config import NodeConfig
 from meshcrdt.node.durable import next_epoch, read_genesis
-from meshcrdt.node.effects import CloseLink, Dial, Effect, Persist, Reply, Send
+from meshcrdt.node.effects import Changed, CloseLink, Dial, Effect, Persist, Reply, Send
 from meshcrdt.node.events import (
     Command,
     DialFailed,
-    Direction,
     Event,
     FrameReceived,
     LinkClosed,
@@ -30,11 +30,19 @@ from meshcrdt.node.events import (
 from meshcrdt.node.node import Node
 from meshcrdt.sim.clockwork import Clockwork
 from meshcrdt.sim.disk import Disk
+from meshcrdt.topology.links import Direction
 from meshcrdt.trust.hello import Hello
 from meshcrdt.trust.identity import Identity
 
 if TYPE_CHECKING:
     from meshcrdt.sim.network import Network
+
+
+class Step(Enum):
+    """What a turn of the node did: only talk, or move state that the checkers look at."""
+
+    TALK = "talk"
+    STATE = "state"
 
 
 class Host:
@@ -61,7 +69,7 @@ class Host:
         self.boots = 0
         self.paused_until = 0.0
         self.on_reply: Callable[[Host, Reply], None] = lambda host, reply: None
-        self.on_step: Callable[[Host], None] = lambda host: None
+        self.on_step: Callable[[Host, Step], None] = lambda host, step: None
         self._birth = birth
         self._persisted = 0
         self._held: list[Effect] = []
@@ -83,8 +91,7 @@ class Host:
         self.node = Node(self._birth_config(epoch), self.dice.fork(f"boot {self.boots}"))
         self.clock.trace(self.name, "start", epoch.counter)
         tables = {name: dict(rows_) for name, rows_ in self.disk.tables.items()}
-        self._perform(self.node.load(tables, self.clock.now))
-        self.on_step(self)
+        self._act(self.node.load(tables, self.clock.now))
 
     def _birth_config(self, epoch: Epoch) -> NodeConfig:
         return evolve(self._birth(self), epoch=epoch)
@@ -132,8 +139,7 @@ class Host:
         if self.node is None or boots != self.boots:
             return
         self.clock.trace(self.name, _fingerprint(event))
-        self._perform(self.node.handle(event, self.clock.now))
-        self.on_step(self)
+        self._act(self.node.handle(event, self.clock.now))
 
     def _tick(self, boots: int, when: float) -> None:
         if self.paused_until > self.clock.now:
@@ -143,10 +149,14 @@ class Host:
             return
         self._wake_at = None
         self.clock.trace(self.name, "tick")
-        self._perform(self.node.handle_timeout(self.clock.now))
-        self.on_step(self)
+        self._act(self.node.handle_timeout(self.clock.now))
 
     # --- performing ----------------------------------------------------------------------
+
+    def _act(self, effects: list[Effect]) -> None:
+        moved = any(isinstance(effect, Persist | Changed | Reply) for effect in effects)
+        self._perform(effects)
+        self.on_step(self, Step.STATE if moved else Step.TALK)
 
     def _perform(self, effects: list[Effect]) -> None:
         for effect in effects:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from attrs import define, field
 
 from meshcrdt.base.dice import Dice
-from meshcrdt.node.events import Direction
+from meshcrdt.topology.links import Direction
 from meshcrdt.sim.clockwork import Clockwork
 from meshcrdt.sim.host import Host
 from meshcrdt.sim.scenario import Scenario

@@ -11,7 +11,7 @@ from meshcrdt.node.config import NodeConfig
 from meshcrdt.sim import checkers
 from meshcrdt.sim.clockwork import Clockwork
 from meshcrdt.sim.disk import Disk
-from meshcrdt.sim.host import Host
+from meshcrdt.sim.host import Host, Step
 from meshcrdt.sim.memo import VerifyMemo
 from meshcrdt.sim.network import SCHEME, Network
 from meshcrdt.sim.report import Report
@@ -105,10 +105,13 @@ class World:
 
     # --- checking ------------------------------------------------------------------------
 
-    def _stepped(self, host: Host) -> None:
-        self._found(checkers.check_stepped(host))
+    def _stepped(self, host: Host, step: Step) -> None:
+        if step is Step.STATE:
+            self._found(checkers.check_stepped(host))
 
     def _second(self) -> None:
+        for host in self.hosts:
+            self._found(checkers.check_stepped(host))
         self._found(checkers.check_addresses(self.hosts))
         self._found(checkers.check_held(self.workload, self.hosts))
         self._found(checkers.check_promises(self.workload))
@@ -180,7 +183,7 @@ class World:
 
     def _finish(self) -> None:
         self._second()
-        self._found(checkers.check_end(self.workload, self.hosts))
+        self._found(checkers.check_end(self.workload, self.hosts, self.clock.now))
         self.report.trace_hash = self.clock.trace_hash
         self.report.steps = self.clock.steps
         self.report.frames = self.network.frames
