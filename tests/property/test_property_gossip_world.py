@@ -27,15 +27,19 @@ STEP = st.one_of(
 )
 
 
+def scope(channel: str, over: Over) -> Over:
+    return Over.OWN if channel.startswith("~") else over
+
+
 def perform(world: World, step: tuple) -> None:
     count = len(world.hosts)
     match step:
         case ("put", host, channel, key, value, over):
             if world.hosts[host % count].replica is not None:
-                world.hosts[host % count].write(channel, Put(key, value, over))
+                world.hosts[host % count].write(channel, Put(key, value, scope(channel, over)))
         case ("drop", host, channel, key, over):
             if world.hosts[host % count].replica is not None:
-                world.hosts[host % count].write(channel, Drop(key, over))
+                world.hosts[host % count].write(channel, Drop(key, scope(channel, over)))
         case ("deliver", index, times):
             for _ in range(times):
                 world.deliver(index)

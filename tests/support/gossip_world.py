@@ -20,6 +20,7 @@ from meshcrdt.gossip import (
     Over,
     OwnStreamAhead,
     Put,
+    Quarantined,
     Replica,
     Store,
     StreamChanged,
@@ -92,6 +93,8 @@ class Host:
                     self.running.reepoch(Epoch(self.boots, b"reepoch!"))
                 case Misbehaved(link, reason):
                     raise Violation(f"host {self.number} closes an honest link: {reason}")
+                case Quarantined(origin, channel, rule, _) if self.world.all_honest:
+                    raise Violation(f"host {self.number}: {channel}/{origin.short}: {rule}")
                 case StreamChanged():
                     self.note_visible(output)
 
@@ -146,9 +149,7 @@ class Host:
         return self.write(channel, Drop(key, over))
 
     def view(self, channel: str = "c") -> dict[bytes, list[bytes]]:
-        return {
-            key: sorted(v.value for v in found) for key, found in self.running.entries(channel)
-        }
+        return {key: sorted(v.value for v in found) for key, found in self.running.entries(channel)}
 
 
 class World:
@@ -162,6 +163,7 @@ class World:
         self.signed: dict[tuple[str, PeerId, object], dict[bytes, object]] = {}
         self.persisted: set[tuple[str, PeerId, object]] = set()
         self.loss = self.repeat = 0.0
+        self.all_honest = True
         self.hosts = [Host(self, number) for number in range(count)]
         for host in self.hosts:
             host.start()

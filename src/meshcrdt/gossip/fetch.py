@@ -111,7 +111,7 @@ class Fetch:
         wanted = dict(self.missing())
         for part in parts:
             digest = wanted.get(part.path)
-            if digest is None:
+            if digest is None or digest != part.hash:
                 continue
             if part.children is not None:
                 if inner_hash(part.children) != digest:
@@ -187,24 +187,24 @@ class Fetch:
 def node_parts(path: bytes, node: Node[Record], *, bytes_max: int) -> list[Part]:
     """Return the parts that carry one node, each near or below a size."""
     if isinstance(node, Inner):
-        return [Part(path, node.child_hashes(), 0, 0, ())]
+        return [Part(path, node.hash, node.child_hashes(), 0, 0, ())]
     records = [node.entries[key].value for key in sorted(node.entries)]
     parts: list[Part] = []
     chunk: list[Record] = []
     size = offset = 0
     for record in records:
         if chunk and size + record.cost_bytes > bytes_max:
-            parts.append(Part(path, None, len(records), offset, tuple(chunk)))
+            parts.append(Part(path, node.hash, None, len(records), offset, tuple(chunk)))
             offset += len(chunk)
             chunk, size = [], 0
         chunk.append(record)
         size += record.cost_bytes
-    parts.append(Part(path, None, len(records), offset, tuple(chunk)))
+    parts.append(Part(path, node.hash, None, len(records), offset, tuple(chunk)))
     return parts
 
 
 def part_bytes(part: Part) -> int:
     """Return about how many bytes a part takes in a message."""
     if part.children is not None:
-        return 16 * 34 + 80
-    return 80 + sum(record.cost_bytes + 24 for record in part.records)
+        return 16 * 34 + 120
+    return 120 + sum(record.cost_bytes + 24 for record in part.records)

@@ -151,6 +151,11 @@ class Local:
         over: frozenset[Dot] = frozenset() if before is None else before.over
         if before is not None and before.keep is not None:
             over |= frozenset(before.keep.supersedes)
+        if change.over is Over.ALL and kind_of(own.name) is Kind.VOLATILE:
+            # A restart opens the channel empty: the cancel would go and the record come back.
+            raise UsageError(
+                f"channel {own.name!r} is volatile: only own records can be changed in it"
+            )
         if change.over is Over.ALL:
             # Observed now, not at the flush: what arrives in between is concurrent and stays.
             over |= context.holdings.channel(own.name).live_elsewhere(change.key, context.me)

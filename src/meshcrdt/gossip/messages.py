@@ -112,9 +112,13 @@ class Delta:
 
 @frozen
 class Part:
-    """One node of a stream's state tree, or some of the records of one leaf."""
+    """One node of a stream's state tree, or some of the records of one leaf.
+
+    It names its hash, so that a late answer is told from a lie.
+    """
 
     path: bytes
+    hash: bytes
     children: tuple[bytes, ...] | None
     total: int
     offset: int
@@ -185,7 +189,7 @@ def _head_tree(head: Head) -> Tree:
 
 def _part_tree(part: Part, stream: StreamKey) -> Tree:
     records = tuple(record.to_tree(stream.origin, None) for record in part.records)
-    return (part.path, part.children, part.total, part.offset, records)
+    return (part.path, part.hash, part.children, part.total, part.offset, records)
 
 
 def build(message: Parsed, key: KeyOnWire = KeyOnWire.SENT) -> Message:
@@ -270,9 +274,10 @@ def _heads(tree: Tree) -> tuple[Head, ...]:
 
 
 def _part(tree: Tree, stream: StreamKey) -> Part:
-    path, children, total, offset, records = take_tuple(tree, "part", size=5)
+    path, digest, children, total, offset, records = take_tuple(tree, "part", size=6)
     return Part(
         _path(path),
+        _hash(digest),
         _children(children),
         take_int(total, "part.total", high=64),
         take_int(offset, "part.offset", high=64),

@@ -66,7 +66,9 @@ class Rebase:
                 theirs = state.tree.get(entry.key)
                 if theirs is None or theirs.dot < entry.value.dot:
                     self._keep(channel, entry.key, before)
-        self._report(state)
+        # Our volatile streams outlive a restart at peers; only a higher epoch is news there.
+        if kind_of(channel) is Kind.DURABLE or state.header.epoch >= self._context.epoch:
+            self._report(state)
 
     def _keep(self, channel: str, key: bytes, source: State) -> None:
         record = source.tree.get(key)

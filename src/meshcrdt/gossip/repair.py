@@ -90,6 +90,9 @@ class Repair:
         if asked is not None and asked.link == link:
             del self._asked[message.stream]
             self._pump()
+        fetch = self._fetches.get(message.stream)
+        if fetch is not None and fetch.link == link:
+            self._retry(message.stream, fetch, link)
 
     def start(self, envelope: Envelope, link: int, parts: tuple[Part, ...]) -> State | None:
         """Begin to fetch the state of a verified header; returns it when it is complete."""
@@ -102,8 +105,11 @@ class Repair:
         fetch = self._fetches.get(key)
         if fetch is None:
             fetch = self._fetches[key] = Fetch(envelope, link, deadline, held)
-        elif fetch.envelope.header.ref < envelope.header.ref:
+        elif fetch.envelope.header.ref < envelope.header.ref or fetch.link == link:
+            # Also when it is older: the link that we count on has nothing newer to serve.
             fetch.resume(envelope, held)
+        else:
+            return None
         fetch.link, fetch.deadline, fetch.newer_seen = link, deadline, False
         state = self._take(key, fetch, parts, link)
         if state is None and self._fetches.get(key) is fetch and fetch.link == link:
