@@ -67,6 +67,9 @@ class Shell:
         self._inbox, self._outlet = trio.open_memory_channel[Event](INBOX_EVENTS_MAX)
         self.credentials = Credentials(config.identity, plan.security, plan.secret)
         self.storekeeper = Storekeeper(store, self._inbox)
+        self._scope = trio.CancelScope(shield=True)
+        self._started = trio.Event()
+        self._gatekeeper: Gatekeeper | None = None
         self._requests = Requests(self._inbox)
         self._notices = NoticeBoard(limits.watch_queue_max)
         self._hub = WatchHub(
@@ -88,32 +91,43 @@ class Shell:
     async def running(self) -> AsyncIterator[Mesh]:
         """Run the node's tasks inside the block, and end them after it.
 
-        An exception of the block, or of a task, comes out as it is and not in a group:
-        there is exactly one that matters, the first.
+        Cancelling the block does not reach the tasks: they end after the farewell, so a
+        node that is told to stop still writes what it accepted and closes its links. An
+        exception of the block, or of a task, comes out as it is and not in a group.
         """
         failure: BaseException | None = None
         try:
             async with trio.open_nursery() as nursery:
-                gatekeeper = self._start(nursery)
+                nursery.start_soon(self._run)
                 try:
+                    await self._started.wait()
                     yield self.mesh
                 except BaseException as error:
                     failure = error
                     raise
                 finally:
-                    await self._farewell(gatekeeper)
-                    nursery.cancel_scope.cancel()
+                    await self._farewell()
+                    self._scope.cancel()
         except BaseExceptionGroup as group:
             raise _the_one(group, failure) from None
         finally:
-            self._requests.end(ClosedError("the mesh is closed"))
             self._hub.close()
             self._notices.close()
+
+    async def _run(self) -> None:
+        try:
+            with self._scope:
+                async with trio.open_nursery() as nursery:
+                    self._start(nursery)
+                    self._started.set()
+        finally:
+            # Whoever still waits for an answer will get none.
+            self._requests.end(ClosedError("the mesh is closed"))
             self._inbox.close()
             self._outlet.close()
 
-    def _start(self, nursery: trio.Nursery) -> Gatekeeper:
-        gatekeeper = Gatekeeper(
+    def _start(self, nursery: trio.Nursery) -> None:
+        gatekeeper = self._gatekeeper = Gatekeeper(
             self.node,
             self.credentials,
             limits=self._limits,
@@ -142,7 +156,6 @@ class Shell:
         nursery.start_soon(driver.run)
         nursery.start_soon(self.storekeeper.run)
         nursery.start_soon(self._open_doors, gatekeeper, nursery)
-        return gatekeeper
 
     async def _open_doors(self, gatekeeper: Gatekeeper, nursery: trio.Nursery) -> None:
         """Accept callers, for a joiner with a token once it has the secret to answer them."""
@@ -164,13 +177,14 @@ class Shell:
         core = self.node.core
         return None if core is None else core.genesis
 
-    async def _farewell(self, gatekeeper: Gatekeeper) -> None:
+    async def _farewell(self) -> None:
         """Let what was accepted reach the disk and the peers; bounded, also when cancelled."""
         with trio.CancelScope(shield=True, deadline=trio.current_time() + FAREWELL_S):
             try:
                 await self._requests.ask(Drain)
                 await self.storekeeper.wait_idle()
-                await gatekeeper.close_links("this node is closing")
+                if self._gatekeeper is not None:
+                    await self._gatekeeper.close_links("this node is closing")
             except MeshError as error:
                 log.debug("the farewell was cut short: %s", error)
 
