@@ -60,7 +60,7 @@ class Reading:
         """Yield (key, value) of one origin's own records, superseded ones too, sorted by key."""
         stream = self._context.holdings.stream(StreamKey(channel, origin))
         if stream is not None:
-            held = [(entry.key, entry.value) for entry in stream.state.tree.entries()]
+            held = [(entry.key, entry.value.value) for entry in stream.state.tree.entries()]
             yield from sorted((key, value) for key, value in held if value is not None)
 
     def own_value(self, channel: str, key: bytes) -> bytes | None:

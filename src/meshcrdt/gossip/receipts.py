@@ -1,0 +1,227 @@
+"""Receipts on demand: who holds a write of ours, merged or on disk (rule R18, finding F25).
+
+The targets are fixed at the call, so `everyone` is never vacuously true for an isolated
+node. Each target is asked end to end and answers when it holds the write; questions are
+repeated until the deadline, so a partition that heals in time costs nothing. The place of
+aggregation along the broadcast tree is behind `ask`: it would send fewer questions.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from enum import Enum
+from typing import Protocol
+
+from attrs import define, frozen
+
+from meshcrdt.base.ids import Epoch, PeerId
+from meshcrdt.base.tree import Tree, epoch_tree, take_epoch, take_int, take_tuple
+from meshcrdt.errors import InternalError, MalformedTree, UsageError
+from meshcrdt.gossip.header import StreamKey, take_channel
+from meshcrdt.gossip.outputs import Missing, Reached, ReceiptOutput, ToPeer
+
+ASK = 64
+CONFIRM = 65
+ASK_AGAIN_S = 1.0
+QUESTIONS_MAX = 4_096
+WAIT_MS_MAX = 3_600_000
+
+
+class ReceiptLevel(Enum):
+    """How far a target must have the write."""
+
+    MERGED = "merged"
+    DURABLE = "durable"
+
+
+_LEVELS = (ReceiptLevel.MERGED, ReceiptLevel.DURABLE)
+
+
+class Holder(Protocol):
+    """What a tracker asks its replica."""
+
+    def holds(self, channel: str, origin: PeerId, epoch: Epoch, seq: int) -> bool:
+        """Return whether a write is part of what is held."""
+        ...
+
+    def held_durably(self, channel: str, origin: PeerId, epoch: Epoch, seq: int) -> bool:
+        """Return whether a write is part of what is on disk."""
+        ...
+
+
+@frozen
+class _Write:
+    stream: StreamKey
+    epoch: Epoch
+    seq: int
+    level: ReceiptLevel
+
+
+@define
+class _Receipt:
+    write: _Write
+    missing: set[PeerId]
+    deadline: float
+    ask_again_at: float
+
+
+@frozen
+class _Question:
+    write: _Write
+    until: float
+
+
+@frozen
+class ReceiptStatistics:
+    """How many receipts and questions are open."""
+
+    receipts: int
+    questions: int
+
+
+class ReceiptTracker:
+    """Asks for receipts of own writes, and answers those of others."""
+
+    def __init__(self, me: PeerId, holder: Holder) -> None:
+        self._me = me
+        self._holder = holder
+        self._receipts: dict[int, _Receipt] = {}
+        self._questions: OrderedDict[tuple[PeerId, int], _Question] = OrderedDict()
+
+    def ask(
+        self,
+        request: int,
+        *,
+        channel: str,
+        epoch: Epoch,
+        seq: int,
+        targets: Iterable[PeerId],
+        level: ReceiptLevel,
+        now: float,
+        deadline: float,
+    ) -> list[ReceiptOutput]:
+        """Begin a receipt for a write of this node; ends with Reached or Missing.
+
+        Raises UsageError for a request number that is in use.
+        """
+        if request in self._receipts:
+            raise UsageError(f"request {request} is already waiting for a receipt")
+        write = _Write(StreamKey(channel, self._me), epoch, seq, level)
+        receipt = _Receipt(write, set(targets), deadline, now + ASK_AGAIN_S)
+        self._receipts[request] = receipt
+        out = self._settle(request, receipt)
+        return out if out else self._questions_of(request, receipt, now)
+
+    def _questions_of(self, request: int, receipt: _Receipt, now: float) -> list[ReceiptOutput]:
+        write = receipt.write
+        wait_ms = min(max(0, int((receipt.deadline - now) * 1_000)), WAIT_MS_MAX)
+        payload: tuple[Tree, ...] = (
+            ASK,
+            request,
+            write.stream.channel,
+            epoch_tree(write.epoch),
+            write.seq,
+            _LEVELS.index(write.level),
+            wait_ms,
+        )
+        return [ToPeer(peer, payload) for peer in sorted(receipt.missing - {self._me})]
+
+    def _settle(self, request: int, receipt: _Receipt) -> list[ReceiptOutput]:
+        if self._me in receipt.missing and self._has(receipt.write):
+            receipt.missing.discard(self._me)
+        if receipt.missing:
+            return []
+        del self._receipts[request]
+        return [Reached(request)]
+
+    def _has(self, write: _Write) -> bool:
+        holder = self._holder
+        has = holder.holds if write.level is ReceiptLevel.MERGED else holder.held_durably
+        return has(write.stream.channel, write.stream.origin, write.epoch, write.seq)
+
+    def received(
+        self, source: PeerId, payload: tuple[Tree, ...], now: float
+    ) -> list[ReceiptOutput]:
+        """Take a payload of codes 64 to 79; one that is malformed is dropped."""
+        try:
+            code = take_int(payload[0] if payload else None, "code")
+            if code == ASK:
+                return self._asked(source, payload, now)
+            if code == CONFIRM:
+                _, request = take_tuple(payload, "confirm", size=2)
+                return self._confirmed(source, take_int(request, "request"))
+        except MalformedTree:
+            return []
+        return []
+
+    def _asked(self, source: PeerId, payload: tuple[Tree, ...], now: float) -> list[ReceiptOutput]:
+        _, request, channel, epoch, seq, level, wait_ms = take_tuple(payload, "ask", size=7)
+        write = _Write(
+            StreamKey(take_channel(channel), source),
+            take_epoch(epoch, "epoch"),
+            take_int(seq, "seq"),
+            _LEVELS[take_int(level, "level", high=1)],
+        )
+        place = (source, take_int(request, "request"))
+        wait_s = take_int(wait_ms, "wait_ms", high=WAIT_MS_MAX) / 1_000
+        if self._has(write):
+            self._questions.pop(place, None)
+            return [ToPeer(source, (CONFIRM, place[1]))]
+        self._questions[place] = _Question(write, now + wait_s)
+        if len(self._questions) > QUESTIONS_MAX:
+            self._questions.popitem(last=False)
+        return []
+
+    def _confirmed(self, source: PeerId, request: int) -> list[ReceiptOutput]:
+        receipt = self._receipts.get(request)
+        if receipt is None:
+            return []
+        receipt.missing.discard(source)
+        return self._settle(request, receipt)
+
+    def changed(self, channel: str, origin: PeerId) -> list[ReceiptOutput]:
+        """Note that a stream moved or reached the disk: answer who waited for it."""
+        stream = StreamKey(channel, origin)
+        out: list[ReceiptOutput] = []
+        for place, question in list(self._questions.items()):
+            if question.write.stream == stream and self._has(question.write):
+                del self._questions[place]
+                out.append(ToPeer(place[0], (CONFIRM, place[1])))
+        if origin == self._me:
+            for request, receipt in list(self._receipts.items()):
+                if receipt.write.stream == stream:
+                    out += self._settle(request, receipt)
+        return out
+
+    def next_deadline(self) -> float | None:
+        """Return when `handle_timeout` is due, or None."""
+        due = [min(r.deadline, r.ask_again_at) for r in self._receipts.values()]
+        due += [question.until for question in self._questions.values()]
+        return min(due, default=None)
+
+    def handle_timeout(self, now: float) -> list[ReceiptOutput]:
+        """End receipts whose deadline passed, repeat questions, forget old ones."""
+        out: list[ReceiptOutput] = []
+        for request, receipt in list(self._receipts.items()):
+            if receipt.deadline <= now:
+                del self._receipts[request]
+                out.append(Missing(request, tuple(sorted(receipt.missing))))
+            elif receipt.ask_again_at <= now:
+                receipt.ask_again_at = now + ASK_AGAIN_S
+                out += self._questions_of(request, receipt, now)
+        for place, question in list(self._questions.items()):
+            if question.until <= now:
+                del self._questions[place]
+        return out
+
+    def check(self) -> None:
+        """Raise InternalError when a bound does not hold or a finished receipt is kept."""
+        if len(self._questions) > QUESTIONS_MAX:
+            raise InternalError("the open questions have outgrown their bound")
+        if any(not receipt.missing for receipt in self._receipts.values()):
+            raise InternalError("a receipt that is complete still waits")
+
+    def statistics(self) -> ReceiptStatistics:
+        """Return how many receipts and questions are open."""
+        return ReceiptStatistics(len(self._receipts), len(self._questions))
