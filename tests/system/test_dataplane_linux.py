@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from meshcrdt.dataplane.mac import mac_of
+from meshcrdt.dataplane.namespaces import resolve_target
 
 pytestmark = [pytest.mark.root, pytest.mark.system, pytest.mark.timeout(120)]
 
@@ -133,7 +134,7 @@ class World:
         self.prefix = f"mct{os.getpid()}"
         self.made: list[str] = []
         self.hosts: list[Host] = []
-        self.streams: list[subprocess.Popen[str]] = []
+        self.streams: list[subprocess.Popen[Any]] = []
         self.underlay = self.namespace("u")
         run("ip", "-n", self.underlay, "link", "add", "wire", "type", "bridge")
         run("ip", "-n", self.underlay, "link", "set", "wire", "up")
@@ -176,8 +177,9 @@ class World:
         for process in self.streams:
             process.kill()
             process.wait()
-            if process.stdout is not None:
-                process.stdout.close()
+            for pipe in (process.stdout, process.stderr):
+                if pipe is not None:
+                    pipe.close()
         for name in reversed(self.made):
             run("ip", "netns", "del", name, check=False)
 
@@ -309,6 +311,48 @@ def test_known_addresses_cost_no_flood_and_unknown_ones_no_frame(world: World) -
     assert sent() - before == 1, "neighbour discovery was answered on this host"
 
 
+def test_nothing_but_the_wanted_frames_is_on_the_wire(world: World) -> None:
+    if shutil.which("tcpdump") is None:
+        pytest.skip("needs tcpdump")
+    host, _ = build(world, 2)
+    command = ["tcpdump", "--immediate-mode", "-l", "-n", "-i", "eth0", "udp", "port", "6784"]
+    sniffer = subprocess.Popen(
+        ["ip", "netns", "exec", host.name, *command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    world.streams.append(sniffer)
+    assert sniffer.stderr is not None
+    while "listening on" not in sniffer.stderr.readline():
+        assert sniffer.poll() is None, "tcpdump ended"
+    assert not reaches(world, "w1", "10.32.0.99")
+    assert not reaches(world, "w1", "fd32::99")
+    assert not reaches(world, "h1", "10.32.0.99")
+    assert reaches(world, "w1", "10.32.0.12")
+    sniffer.terminate()
+    out, _errors = sniffer.communicate(timeout=10)
+    assert out.count("6784") == 2, f"one request and its answer, not: {out}"
+
+
+def test_a_process_is_a_target_and_its_end_is_noticed(world: World) -> None:
+    host = world.host(1).start()
+    holder = subprocess.Popen(["unshare", "--net", "sleep", "300"])
+    world.streams.append(holder)
+    own = os.stat("/proc/self/ns/net").st_ino
+    path = f"/proc/{holder.pid}/ns/net"
+    eventually(lambda: os.stat(path).st_ino != own, "the process has its own namespace")
+    target = resolve_target(f"pid:{holder.pid}")
+    want = desired(world, 1, others=[])
+    want["ports"][0] |= {"namespace": target.path, "identity": target.identity}
+    report = host.ask({"desired": want})
+    assert (report["errors"], report["gone"]) == ([], [])
+    assert reaches(world, "h1", "10.32.0.11")
+    holder.kill()
+    holder.wait()
+    eventually(lambda: host.ask({"desired": want})["gone"] == ["w1"], "w1 is gone")
+
+
 def test_what_somebody_removes_comes_back(world: World) -> None:
     host, _ = build(world, 2, exposure="outside")
     want = desired(world, 1, others=[2], exposure="outside")
@@ -376,6 +420,20 @@ def test_exposed_workloads_reach_the_outside(world: World) -> None:
     build(world, 1, exposure="outside")
     # 192.168.77.254 is no overlay host and knows no route back: masquerading is what answers.
     assert reaches(world, "w1", "192.168.77.254")
+
+
+def test_a_default_route_of_the_workloads_own_stays(world: World) -> None:
+    host = world.host(1).start()
+    name = world.namespace("w1")
+    run("ip", "-n", name, "link", "add", "mine", "type", "bridge")
+    run("ip", "-n", name, "addr", "add", "172.20.0.1/24", "dev", "mine")
+    run("ip", "-n", name, "link", "set", "mine", "up")
+    run("ip", "-n", name, "route", "add", "default", "via", "172.20.0.254")
+    before = run("ip", "-n", name, "route", "show", "default")
+    want = desired(world, 1, others=[], exposure="outside")
+    assert host.ask({"desired": want})["errors"] == []
+    assert run("ip", "-n", name, "route", "show", "default") == before
+    assert reaches(world, "w1", "10.32.0.1")
 
 
 def test_a_killed_dataplane_keeps_traffic_and_a_new_one_touches_nothing(world: World) -> None:

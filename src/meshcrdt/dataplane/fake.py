@@ -53,6 +53,7 @@ class FakeKernel:
     neighbours: set[tuple[str, str]] = field(factory=set)
     rules: str | None = None
     is_forwarding: bool = False
+    is_forwarding_v6: bool = False
     was_forwarding: bool = True
     log: list[op.Operation] = field(factory=list)
 
@@ -79,6 +80,7 @@ class FakeKernel:
             own_defaults=self.own_defaults,
             rules=self.rules,
             is_forwarding=self.is_forwarding,
+            is_forwarding_v6=self.is_forwarding_v6,
             was_forwarding=self.was_forwarding,
         )
 

@@ -39,6 +39,7 @@ except ImportError as error:
     raise MissingExtra("linux", "pyroute2") from error
 
 _FORWARD = "/proc/sys/net/ipv4/ip_forward"
+_FORWARD_V6 = "/proc/sys/net/ipv6/conf/all/forwarding"
 
 
 class LinuxKernel:
@@ -124,6 +125,7 @@ class LinuxKernel:
             unreadable=unreadable,
             rules=rules,
             is_forwarding=read_setting(_FORWARD) == "1",
+            is_forwarding_v6=read_setting(_FORWARD_V6) == "1",
             was_forwarding=not self._rules.restore_forwarding,
         )
 

@@ -84,5 +84,7 @@ class Observed:
     """Our nftables table: what we rendered, "" when it is not known to be that, None = none."""
     is_forwarding: bool = False
     """The host forwards IPv4."""
+    is_forwarding_v6: bool = False
+    """The host forwards IPv6; we never ask it to, for it would then ignore advertisements."""
     was_forwarding: bool = True
     """False: it did not before we asked it to, and is to be put back."""

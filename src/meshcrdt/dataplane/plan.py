@@ -222,6 +222,9 @@ def _gateways(desired: Desired, port: Port, observed: Observed) -> frozenset[str
     chosen: dict[int, str] = {}
     for text in desired.gateway.addresses:
         address = ip_interface(text).ip
+        if address.version == 6 and not observed.is_forwarding_v6:
+            # A default route that leads nowhere is worse than none: connections would hang.
+            continue
         is_on_link = any(address in network for network in networks)
         if is_on_link and address.version not in own:
             chosen.setdefault(address.version, str(address))

@@ -228,14 +228,29 @@ def test_an_own_address_wins_over_a_remote_claim() -> None:
     assert kernel.neighbours == set()
 
 
-def test_a_workload_keeps_its_own_default_route() -> None:
+@pytest.mark.parametrize(
+    ("own", "forwards_v6", "expected"),
+    [
+        (frozenset(), False, {"10.32.0.9"}),
+        (frozenset(), True, {"10.32.0.9", "fd00::9"}),
+        (frozenset({4}), True, {"fd00::9"}),
+        (frozenset({4, 6}), True, set()),
+    ],
+)
+def test_a_workload_keeps_its_own_default_route(
+    own: frozenset[int], forwards_v6: bool, expected: set[str]
+) -> None:
     where, mine = config(), port(1, addresses=("10.32.0.1/12", "fd00::1/48"))
     gateway = Gateway(addresses=("10.32.0.9/12", "fd00::9/48"), exposure=Exposure.OUTSIDE)
-    kernel = FakeKernel(namespaces={mine.namespace}, own_defaults={mine.namespace: frozenset({4})})
+    kernel = FakeKernel(
+        namespaces={mine.namespace},
+        own_defaults={mine.namespace: own},
+        is_forwarding_v6=forwards_v6,
+    )
     settle(kernel, Desired(ports=(mine,), gateway=gateway), where)
     inside = kernel.links[where.outside("w1")].seen.inside
     assert inside is not None
-    assert inside.gateways == {"fd00::9"}
+    assert inside.gateways == expected
 
 
 def test_without_trust_there_is_no_tunnel_device() -> None:
