@@ -43,6 +43,11 @@ class Reading:
     _adopter: Adopter
     _evidence: Evidence
 
+    @property
+    def me(self) -> PeerId:
+        """Our own peer id."""
+        return self._context.me
+
     def visible(self, channel: str, key: bytes) -> tuple[Visible, ...]:
         """Return the live records of a key that nothing held supersedes, sorted by origin."""
         held = self._context.holdings.channels.get(channel)

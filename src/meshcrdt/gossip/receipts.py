@@ -10,25 +10,27 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable
-from enum import Enum
+from enum import StrEnum
 from typing import Protocol
 
 from attrs import define, frozen
 
 from meshcrdt.base.ids import Epoch, PeerId
+from meshcrdt.base.limits import DEFAULT_LIMITS, Limits
 from meshcrdt.base.tree import Tree, epoch_tree, take_epoch, take_int, take_tuple
-from meshcrdt.errors import InternalError, MalformedTree, UsageError
+from meshcrdt.errors import CapacityError, InternalError, MalformedTree, UsageError
 from meshcrdt.gossip.header import StreamKey, take_channel
 from meshcrdt.gossip.outputs import Missing, Reached, ReceiptOutput, ToPeer
 
 ASK = 64
 CONFIRM = 65
-ASK_AGAIN_S = 1.0
+ASK_AGAIN_MIN_S = 0.25
+ASK_AGAIN_MAX_S = 2.0
 QUESTIONS_MAX = 4_096
 WAIT_MS_MAX = 3_600_000
 
 
-class ReceiptLevel(Enum):
+class ReceiptLevel(StrEnum):
     """How far a target must have the write."""
 
     MERGED = "merged"
@@ -40,6 +42,11 @@ _LEVELS = (ReceiptLevel.MERGED, ReceiptLevel.DURABLE)
 
 class Holder(Protocol):
     """What a tracker asks its replica."""
+
+    @property
+    def me(self) -> PeerId:
+        """Our own peer id."""
+        ...
 
     def holds(self, channel: str, origin: PeerId, epoch: Epoch, seq: int) -> bool:
         """Return whether a write is part of what is held."""
@@ -64,6 +71,7 @@ class _Receipt:
     missing: set[PeerId]
     deadline: float
     ask_again_at: float
+    pause_s: float = ASK_AGAIN_MIN_S
 
 
 @frozen
@@ -83,32 +91,38 @@ class ReceiptStatistics:
 class ReceiptTracker:
     """Asks for receipts of own writes, and answers those of others."""
 
-    def __init__(self, me: PeerId, holder: Holder) -> None:
-        self._me = me
+    def __init__(self, holder: Holder, *, limits: Limits = DEFAULT_LIMITS) -> None:
+        self._me = holder.me
         self._holder = holder
+        self._receipts_max = limits.write_queue_max
         self._receipts: dict[int, _Receipt] = {}
         self._questions: OrderedDict[tuple[PeerId, int], _Question] = OrderedDict()
 
     def ask(
         self,
         request: int,
-        *,
         channel: str,
         epoch: Epoch,
         seq: int,
+        *,
         targets: Iterable[PeerId],
-        level: ReceiptLevel,
+        level: str,
         now: float,
         deadline: float,
     ) -> list[ReceiptOutput]:
         """Begin a receipt for a write of this node; ends with Reached or Missing.
 
-        Raises UsageError for a request number that is in use.
+        `level` is a ReceiptLevel or its value. Raises UsageError for another level and for a
+        request number that is in use, CapacityError when write_queue_max receipts are open.
         """
+        if level not in _LEVELS:
+            raise UsageError(f"{level!r} is not a receipt level: merged and durable are accepted")
         if request in self._receipts:
             raise UsageError(f"request {request} is already waiting for a receipt")
-        write = _Write(StreamKey(channel, self._me), epoch, seq, level)
-        receipt = _Receipt(write, set(targets), deadline, now + ASK_AGAIN_S)
+        if len(self._receipts) >= self._receipts_max:
+            raise CapacityError(f"write_queue_max is reached: {self._receipts_max} receipts")
+        write = _Write(StreamKey(channel, self._me), epoch, seq, ReceiptLevel(level))
+        receipt = _Receipt(write, set(targets), deadline, now + ASK_AGAIN_MIN_S)
         self._receipts[request] = receipt
         out = self._settle(request, receipt)
         return out if out else self._questions_of(request, receipt, now)
@@ -208,7 +222,12 @@ class ReceiptTracker:
                 del self._receipts[request]
                 out.append(Missing(request, tuple(sorted(receipt.missing))))
             elif receipt.ask_again_at <= now:
-                receipt.ask_again_at = now + ASK_AGAIN_S
+                receipt.pause_s = min(receipt.pause_s * 2, ASK_AGAIN_MAX_S)
+                receipt.ask_again_at = now + receipt.pause_s
+                done = self._settle(request, receipt)
+                if done:
+                    out += done
+                    continue
                 out += self._questions_of(request, receipt, now)
         for place, question in list(self._questions.items()):
             if question.until <= now:
