@@ -12,7 +12,7 @@ import trio
 from attrs import frozen
 
 from meshcrdt.node import views
-from meshcrdt.node.effects import Changed, Effect
+from meshcrdt.node.effects import Changed
 from meshcrdt.node.events import DialFailed, LinkClosed, LinkOpened
 
 _FORWARDING_CHANNELS = frozenset({views.ENDPOINTS, views.DIRECTORY})
@@ -59,7 +59,7 @@ class Observer:
             case LinkOpened():
                 self.dials.pop(event.address, None)
 
-    def after_handle(self, event: object, effects: Sequence[Effect], now: float) -> None:
+    def after_handle(self, event: object, effects: Sequence[object], now: float) -> None:
         """Wake whoever waits for changes."""
         changed = {effect.channel for effect in effects if isinstance(effect, Changed)}
         if changed & _FORWARDING_CHANNELS or isinstance(event, (LinkOpened, LinkClosed)):

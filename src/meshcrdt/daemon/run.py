@@ -12,6 +12,7 @@ import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import trio
 from attrs import frozen
@@ -21,11 +22,12 @@ from meshcrdt.daemon.context import Control, Daemon
 from meshcrdt.daemon.dns.server import DnsServer
 from meshcrdt.daemon.dns.source import MeshNames
 from meshcrdt.daemon.dns.zone import Zone
+from meshcrdt.daemon.exits import CommandError
 from meshcrdt.daemon.host import HostPlane
 from meshcrdt.daemon.http.app import make_app
 from meshcrdt.daemon.http.guard import Guard
 from meshcrdt.daemon.http.server import bearer_token, serve_api
-from meshcrdt.daemon.joining import give_up_when_refused
+from meshcrdt.daemon.joining import give_up_when_refused, token_source
 from meshcrdt.daemon.lines import Starter
 from meshcrdt.daemon.observer import Observer
 from meshcrdt.daemon.reset import wipe_state
@@ -39,7 +41,7 @@ from meshcrdt.daemon.startup import (
     same_ranges,
 )
 from meshcrdt.daemon.workloads.plane import bare_plane, bridge_name
-from meshcrdt.errors import MeshError
+from meshcrdt.errors import HandshakeError, MeshError
 from meshcrdt.mesh.mesh import Mesh
 from meshcrdt.mesh.open import open_mesh
 
@@ -102,6 +104,17 @@ class _Running:
         off = await effective_dataplane(settings)
         options = mesh_options(settings, self._launch.token)
         drain = self._stack.enter_context(trio.CancelScope())
+        try:
+            await self._with_mesh(bound, options, off, drain)
+        except HandshakeError as error:
+            source = settings.join_file
+            told = "" if source is None else f"the token from {token_source(source)}: "
+            raise CommandError(f"{told}{error}") from None
+
+    async def _with_mesh(
+        self, bound: Bound, options: dict[str, Any], off: str | None, drain: trio.CancelScope
+    ) -> None:
+        settings = self._settings
         async with open_mesh(instrument=self._observer, **options) as mesh:
             daemon = Daemon(mesh=mesh, settings=settings, control=self._control)
             zone = Zone(settings.dns_domain, MeshNames(mesh))

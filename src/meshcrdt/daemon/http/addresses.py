@@ -11,7 +11,6 @@ from meshcrdt.daemon.context import Daemon
 from meshcrdt.daemon.http.outcomes import settled
 from meshcrdt.daemon.http.problems import unknown
 from meshcrdt.daemon.http.requests import Fields, segment
-from meshcrdt.ipam.outcomes import Released
 
 DEFAULT_TIMEOUT_S = 5.0
 
@@ -73,7 +72,5 @@ class AddressRoutes:
         address = None
         if "address" in request.path_params:
             address = segment(request, "address", values.address)
-        outcome = await self._ipam.release(workload, address)
-        if not isinstance(outcome, Released):
-            return JSONResponse(settled(outcome))
+        await self._ipam.release(workload, address)
         return Response(status_code=204)
