@@ -37,7 +37,8 @@ if TYPE_CHECKING:
         TimedOut,
         Unreachable,
     )
-    from meshcrdt.mesh.open import Mesh, open_mesh
+    from meshcrdt.mesh.mesh import Mesh
+    from meshcrdt.mesh.open import open_mesh
     from meshcrdt.node.node import Node
     from meshcrdt.ranges.cidr import Cidr
     from meshcrdt.ranges.rangeset import RangeSet
@@ -60,7 +61,7 @@ _HOMES = {
     "LWWRegister": "crdt.lww",
     "Limits": "base.limits",
     "MVRegister": "crdt.mvreg",
-    "Mesh": "mesh.open",
+    "Mesh": "mesh.mesh",
     "MeshError": "errors",
     "Node": "node.node",
     "NotReached": "errors",

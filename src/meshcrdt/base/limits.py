@@ -6,9 +6,22 @@ operators (docs/guarantees.md) and a wall to attackers: change one only with its
 
 from __future__ import annotations
 
-from attrs import field, frozen, validators
+from typing import Any
 
-_positive = validators.gt(0)
+from attrs import Attribute, field, frozen
+
+from meshcrdt.errors import UsageError
+
+
+
+def _positive(_: object, attribute: Attribute[Any], value: float) -> None:
+    if not value > 0:
+        raise UsageError(f"{attribute.name} is {value}: more than zero is accepted")
+
+
+def _not_negative(_: object, attribute: Attribute[Any], value: float) -> None:
+    if not value >= 0:
+        raise UsageError(f"{attribute.name} is {value}: zero or more is accepted")
 
 
 @frozen(kw_only=True)
@@ -58,7 +71,7 @@ class Limits:
     """Local writes that wait for the disk."""
 
     # liveness
-    suspect_after_s: float = field(default=0.0, validator=validators.ge(0))
+    suspect_after_s: float = field(default=0.0, validator=_not_negative)
     dead_after_s: float = field(default=5.0, validator=_positive)
     names_grace_s: float = field(default=30.0, validator=_positive)
     """How long names of a dead origin are still answered."""
@@ -75,7 +88,7 @@ class Limits:
     # ipam
     allocate_timeout_s: float = field(default=5.0, validator=_positive)
     allocate_pending_max: int = field(default=4_096, validator=_positive)
-    reuse_cooldown_s: float = field(default=60.0, validator=validators.ge(0))
+    reuse_cooldown_s: float = field(default=60.0, validator=_not_negative)
     allocations_max: int = field(default=262_144, validator=_positive)
 
     # watches

@@ -208,6 +208,12 @@ class ReceiptTracker:
                     out += self._settle(request, receipt)
         return out
 
+    def recheck(self) -> list[ReceiptOutput]:
+        """Answer whatever can be answered by now: something reached the disk."""
+        streams = {question.write.stream for question in self._questions.values()}
+        streams |= {receipt.write.stream for receipt in self._receipts.values()}
+        return [out for s in sorted(streams) for out in self.changed(s.channel, s.origin)]
+
     def next_deadline(self) -> float | None:
         """Return when `handle_timeout` is due, or None."""
         due = [min(r.deadline, r.ask_again_at) for r in self._receipts.values()]

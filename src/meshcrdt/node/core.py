@@ -126,6 +126,7 @@ class Core:
         self.replica.check()
         self.ipam.check()
         self.names.check()
+        self.receipts.check()
 
 
 def member_record(raw: bytes | None, origin: PeerId) -> MemberRecord | None:

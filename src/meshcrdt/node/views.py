@@ -35,7 +35,7 @@ ADJACENCY = "~adjacency"
 RESERVED = frozenset({CHANNELS, DIRECTORY, ENDPOINTS, IPAM, NAMES})
 
 MAP_TYPE = "ormap-lww"
-LATTICE_KEY = b""
+LATTICE_KEY = b"\0"
 
 
 def check_user_channel(channel: str) -> None:

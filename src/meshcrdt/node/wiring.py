@@ -187,7 +187,13 @@ class Wiring:
         if core is None:
             return
         self._node.outbox.rows.extend(output.rows)
-        self._node.when_durable(lambda later: self.run(core.replica.stored(output.token, later), later))
+
+        def stored(later: float) -> None:
+            self.run(core.replica.stored(output.token, later), later)
+            # A receipt may have waited for exactly this to be on disk.
+            self.run(core.receipts.recheck(), later)
+
+        self._node.when_durable(stored)
 
     def _stream_changed(self, output: gossip.StreamChanged, now: float) -> None:
         core = self._node.core
@@ -195,6 +201,7 @@ class Wiring:
             return
         self._node.outbox.change(output.channel, output.keys)
         self.run(core.reflect(output, self._node.topology, now), now)
+        self.run(core.receipts.changed(output.channel, output.origin), now)
 
     def _committed(self, output: gossip.Committed, now: float) -> None:
         for committed in self._tickets.pop(output.ticket, []):

@@ -11,7 +11,7 @@ from meshcrdt.ipam.audit import audit
 from meshcrdt.node import events
 from meshcrdt.node.node import Node
 from meshcrdt.sim.host import Host
-from meshcrdt.sim.workload import CHANNEL, Workload
+from meshcrdt.sim.workload import CHANNEL, SHARED, Workload
 
 OVERDUE_SLACK_S = 45.0
 """Disk stalls and pauses delay answers to writes, which have no deadline of their own."""
@@ -99,20 +99,19 @@ def check_end(workload: Workload, hosts: list[Host], now: float) -> list[str]:
 
 def _check_registers(workload: Workload, node: Node, now: float) -> list[str]:
     found = []
-    everything = _values(workload)
     for (channel, key), register in sorted(workload.registers.items()):
         value: bytes | None
         if channel == CHANNEL:
             value = node.get(CHANNEL, key)
         else:
             value = ",".join(node.lookup_name(key.decode(), now)).encode() or None
-        if key == b"shared":
-            if value is not None and value not in everything:
-                found.append(f"L2: shared key reads {value!r}, which nobody wrote")
-        elif value not in register.possible:
+        if value not in register.possible:
             found.append(
                 f"L2: {channel} {key!r} reads {value!r}; promised was one of {register.possible}"
             )
+    shared = node.get(CHANNEL, SHARED)
+    if shared is not None and shared not in _values(workload):
+        found.append(f"L2: the shared key reads {shared!r}, which nobody wrote")
     return found
 
 

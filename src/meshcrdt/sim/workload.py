@@ -17,6 +17,8 @@ from meshcrdt.sim.clockwork import Clockwork
 from meshcrdt.sim.host import Host
 
 CHANNEL = "sim/services"
+NAMES = "names"
+SHARED = b"shared"
 DOMAIN = "mesh.internal."
 KEYS_PER_HOST = 6
 WORKLOADS_PER_HOST = 8
@@ -41,20 +43,24 @@ class Asked:
 class Register:
     """One single-writer key: what its writer was promised, and what may still come true.
 
-    `possible` holds every value that is allowed to be read at the end: the last
-    acknowledged one and any attempted after it.
+    `attempts` holds (request, value): the last acknowledged write and every later attempt,
+    any of which may be read at the end.
     """
 
-    possible: list[bytes | None] = field(factory=lambda: [None])
+    attempts: list[tuple[int, bytes | None]] = field(factory=lambda: [(0, None)])
 
-    def attempted(self, value: bytes | None) -> None:
+    def attempted(self, request: int, value: bytes | None) -> None:
         """A write was tried: it may come true."""
-        self.possible.append(value)
+        self.attempts.append((request, value))
 
-    def acknowledged(self, value: bytes | None) -> None:
+    def acknowledged(self, request: int) -> None:
         """A write was acknowledged: everything tried before it is history."""
-        last = len(self.possible) - 1 - self.possible[::-1].index(value)
-        self.possible = self.possible[last:]
+        self.attempts = [entry for entry in self.attempts if entry[0] >= request]
+
+    @property
+    def possible(self) -> list[bytes | None]:
+        """Return the values that may be read."""
+        return [value for _, value in self.attempts]
 
 
 class Workload:
@@ -106,9 +112,9 @@ class Workload:
             return events.Delete(request, CHANNEL, key)
         if roll < 50:
             # Shared keys: any host writes them; they must converge, to a value somebody wrote.
-            return events.Put(request, CHANNEL, b"shared", f"v{request}".encode())
+            return events.Put(request, CHANNEL, SHARED, f"v{request}".encode())
         if roll < 53:
-            return events.Delete(request, CHANNEL, b"shared")
+            return events.Delete(request, CHANNEL, SHARED)
         if roll < 75:
             return events.Allocate(request, workload, None, deadline)
         if roll < 90:
@@ -118,17 +124,13 @@ class Workload:
         return events.SetName(request, name, addresses)
 
     def _attempted(self, host: Host, command: events.Command) -> None:
-        match command:
-            case events.Put():
-                self._register(CHANNEL, command.key).attempted(command.value)
-            case events.Delete():
-                self._register(CHANNEL, command.key).attempted(None)
-            case events.SetName():
-                self._register("names", command.name.encode()).attempted(_name_value(command))
-            case events.Release():
-                self.held.pop((host.name, command.workload), None)
-            case _:
-                pass
+        written = _written(command)
+        if written is not None:
+            channel, key, value = written
+            register = self.registers.setdefault((channel, key), Register())
+            register.attempted(command.request, value)
+        elif isinstance(command, events.Release):
+            self.held.pop((host.name, command.workload), None)
 
     def replied(self, host: Host, reply: Reply) -> None:
         """Take an answer; two answers to one command are a broken promise."""
@@ -146,16 +148,9 @@ class Workload:
                 )
         if isinstance(reply.outcome, Written):
             self.acknowledged += 1
-            match asked.command:
-                case events.Put():
-                    self._register(CHANNEL, asked.command.key).acknowledged(asked.command.value)
-                case events.Delete():
-                    self._register(CHANNEL, asked.command.key).acknowledged(None)
-                case events.SetName():
-                    register = self._register("names", asked.command.name.encode())
-                    register.acknowledged(_name_value(asked.command))
-                case _:
-                    pass
+            written = _written(asked.command)
+            if written is not None:
+                self.registers[written[:2]].acknowledged(reply.request)
         elif isinstance(reply.outcome, Allocated) and isinstance(asked.command, events.Allocate):
             self.acknowledged += 1
             self._allocated(host, asked.command.workload, reply.outcome.address)
@@ -188,9 +183,15 @@ class Workload:
         now = self.clock.now
         return [asked for asked in self.open.values() if asked.deadline + slack_s < now]
 
-    def _register(self, channel: str, key: bytes) -> Register:
-        return self.registers.setdefault((channel, key), Register())
 
-
-def _name_value(command: events.SetName) -> bytes | None:
-    return ",".join(command.addresses).encode() or None
+def _written(command: events.Command) -> tuple[str, bytes, bytes | None] | None:
+    """Return (channel, key, value) of a write to a key that only one host writes."""
+    match command:
+        case events.Put() if command.key != SHARED:
+            return CHANNEL, command.key, command.value
+        case events.Delete() if command.key != SHARED:
+            return CHANNEL, command.key, None
+        case events.SetName():
+            return NAMES, command.name.encode(), ",".join(command.addresses).encode() or None
+        case _:
+            return None
