@@ -90,6 +90,7 @@ OPTIONS: tuple[Option, ...] = (
         flag="PEER",
         kind=Kind.MANY,
         check=parse_peer_address,
+        default=(),
         help="Addresses of members to connect to.",
     ),
     Option(

@@ -192,6 +192,7 @@ async def _transfer(
     try:
         with trio.fail_after(SETTLE_TIMEOUT_S):
             process = await trio.lowlevel.open_process(receiver, stdout=subprocess.PIPE)
+            assert process.stdout is not None
             async with process.stdout:
                 await process.stdout.receive_some(64)
                 sent = await trio.run_process(sender, capture_stdout=True, capture_stderr=True)

@@ -229,11 +229,8 @@ def _converged(statuses: Mapping[str, Any]) -> bool:
 
 
 def _both_sides_noticed(statuses: Mapping[str, Any]) -> bool:
-    return all(
-        _alive(statuses[name]) == len(side) - 1
-        for side in (SMALL_SIDE, LARGE_SIDE)
-        for name in side
-    )
+    sides = (SMALL_SIDE, LARGE_SIDE)
+    return all(_alive(statuses[name]) == len(side) - 1 for side in sides for name in side)
 
 
 def _tell_minority(account: Account, statuses: Mapping[str, Any]) -> None:

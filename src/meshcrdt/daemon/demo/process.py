@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -52,16 +53,15 @@ class DaemonProcess:
             join_file.write_text(token)
             command += ["--join-file", str(join_file)]
         with self.log_path.open("ab") as log:
-            process: trio.Process = await nursery.start(
-                lambda task_status: trio.run_process(
-                    command,
-                    stdout=log.fileno(),
-                    stderr=log.fileno(),
-                    check=False,
-                    deliver_cancel=_end_with_grace,
-                    task_status=task_status,
-                )
+            run = partial(
+                trio.run_process,
+                command,
+                stdout=log.fileno(),
+                stderr=log.fileno(),
+                check=False,
+                deliver_cancel=_end_with_grace,
             )
+            process: trio.Process = await nursery.start(run)
         self._process = process
         await self._until_ready()
 
