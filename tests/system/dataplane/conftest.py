@@ -44,6 +44,8 @@ def why_not_here() -> str | None:
     try:
         run("ip", "netns", "add", name)
     except AssertionError as error:
+        # A half-made one may be left: the name exists before the mount is tried.
+        run("ip", "netns", "del", name, check=False)
         return f"no network namespaces: {error}"
     try:
         for kind in (["bridge"], ["vxlan", "id", "1", "dstport", "1"], ["veth"]):
