@@ -119,30 +119,39 @@ class _Running:
             daemon = Daemon(mesh=mesh, settings=settings, control=self._control)
             zone = Zone(settings.dns_domain, MeshNames(mesh))
             names = None if settings.no_dns else await bind_names(settings, zone)
-            async with trio.open_nursery() as nursery:
-                self._serve(nursery, daemon, bound, names)
-                try:
-                    await self._until_stopping(nursery, daemon, zone, off, options["underlay"])
-                finally:
-                    drain.deadline = trio.current_time() + DRAIN_S_MAX
+            async with trio.open_nursery() as background:
+                async with trio.open_nursery() as surfaces:
+                    self._serve(surfaces, background, daemon, bound, names)
+                    try:
+                        await self._until_stopping(
+                            background, daemon, zone, off, options["underlay"]
+                        )
+                    finally:
+                        drain.deadline = trio.current_time() + DRAIN_S_MAX
                 await self._leave(daemon)
-                nursery.cancel_scope.cancel()
+                background.cancel_scope.cancel()
 
     def _serve(
-        self, nursery: trio.Nursery, daemon: Daemon, bound: Bound, names: DnsServer | None
+        self,
+        surfaces: trio.Nursery,
+        background: trio.Nursery,
+        daemon: Daemon,
+        bound: Bound,
+        names: DnsServer | None,
     ) -> None:
+        """Start the servers; the API's end by themselves, with their last answer sent."""
         app = make_app(daemon)
         for listener in bound.api:
-            nursery.start_soon(serve_api, app, listener, self._control.stopping)
+            surfaces.start_soon(serve_api, app, listener, self._control.stopping)
         if bound.tcp is not None:
             host, port = bound.tcp.getsockname()[:2]
             address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
             guarded = Guard(app, token=bearer_token(self._settings.state_dir), address=address)
-            nursery.start_soon(serve_api, guarded, bound.tcp, self._control.stopping)
+            surfaces.start_soon(serve_api, guarded, bound.tcp, self._control.stopping)
         if names is not None:
             daemon.dns_address = names.address
-            nursery.start_soon(names.run)
-        nursery.start_soon(_log_notices, daemon.mesh)
+            background.start_soon(names.run)
+        background.start_soon(_log_notices, daemon.mesh)
 
     async def _until_stopping(
         self,

@@ -46,4 +46,10 @@ def main(arguments: list[str] | None = None) -> int:
         # Whoever read us has gone; Python would complain again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.FAILED
+    except Exception as error:
+        # A bug; a person gets one line all the same, and MESHCRDT_TRACEBACK=1 the rest.
+        if os.environ.get("MESHCRDT_TRACEBACK"):
+            raise
+        print(f"meshcrdt: internal error: {one_line(repr(error))}", file=sys.stderr)
+        return ExitCode.FAILED
     return ExitCode.DONE

@@ -45,5 +45,5 @@ def dns_lookup(common: Common, name: str) -> None:
 def dns_list(common: Common) -> None:
     """List all names of the cluster and their addresses."""
     listing = common.client().call("GET", "/v1/names")
-    rows = [(name, " ".join(addresses)) for name, addresses in sorted(listing["names"].items())]
+    rows = [(name, " ".join(addresses)) for name, addresses in sorted(listing["entries"].items())]
     common.emit(listing, lambda: table(("NAME", "ADDRESSES"), rows))

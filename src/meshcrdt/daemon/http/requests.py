@@ -19,13 +19,22 @@ MISSING: Any = object()
 
 
 class EncodedPath:
-    """Routes by the path as it was sent, so that %2F stays inside its segment."""
+    """Routes by the path as it was sent, so that %2F stays inside its segment.
+
+    The lifespan is answered here: the application has nothing to do then, and the daemon
+    may end the server by cancelling it.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Hand the request on with its raw path."""
+        if scope["type"] == "lifespan":
+            for phase in ("startup", "shutdown"):
+                await receive()
+                await send({"type": f"lifespan.{phase}.complete"})
+            return
         if scope["type"] == "http" and scope.get("raw_path"):
             scope = {**scope, "path": scope["raw_path"].decode("ascii", "replace")}
         await self._app(scope, receive, send)
