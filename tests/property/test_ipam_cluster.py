@@ -39,8 +39,8 @@ from meshcrdt.ipam.space import Space
 from meshcrdt.ipam.turn import Turn
 from meshcrdt.trust.identity import Identity
 
-UNIVERSES = ("10.9.0.0/26", "fd00:9::/122")
-SUBNETS = (None, "10.9.0.16/28", "fd00:9::/122")
+UNIVERSES = ("10.9.0.0/27", "fd00:9::/124")
+SUBNETS = (None, "10.9.0.16/28", "fd00:9::/124")
 POLICY = BlockPolicy(small_bits_ipv4=1, small_bits_ipv6=1, members_floor=2)
 LIMITS = Limits(reuse_cooldown_s=20.0, unicast_timeout_s=2.0)
 IDENTITIES = tuple(Identity(bytes([seed]) * 32) for seed in (1, 2, 3, 4))
@@ -191,7 +191,7 @@ class World:
         self.request += 1
         deadline = self.now + TIMEOUT_S
         self.open[(host.index, self.request)] = (host.index, workload, "claim", deadline)
-        address = f"10.9.0.{number % 64}"
+        address = f"10.9.0.{number % 32}"
         self.take(
             host,
             list(host.ipam.claim(self.request, workload, address, self.now, deadline=deadline)),
@@ -306,7 +306,7 @@ class Cluster(RuleBasedStateMachine):
     def allocate(self, index: int, workload: str, subnet: str | None) -> None:
         self.world.allocate(index, workload, subnet)
 
-    @rule(index=INDEX, workload=WORKLOAD, number=st.integers(0, 63))
+    @rule(index=INDEX, workload=WORKLOAD, number=st.integers(0, 31))
     def claim(self, index: int, workload: str, number: int) -> None:
         self.world.claim(index, workload, number)
 
@@ -348,7 +348,7 @@ class Cluster(RuleBasedStateMachine):
             self.world.check()
 
 
-Cluster.TestCase.settings = settings(max_examples=60, stateful_step_count=60, deadline=None)
+Cluster.TestCase.settings = settings(max_examples=25, stateful_step_count=50, deadline=None)
 TestCluster = Cluster.TestCase
 
 
@@ -357,7 +357,7 @@ def walk(seed: int, steps: int = 250) -> World:
     dice = Dice(seed.to_bytes(4, "big"))
     world = World(3 + seed % 2)
     world.check()
-    for _ in range(steps):
+    for step in range(steps):
         pick = dice.integer(0, 1000)
         index = dice.integer(0, 3)
         workload = dice.choice("abcdefgh")
@@ -369,7 +369,8 @@ def walk(seed: int, steps: int = 250) -> World:
             case 5:
                 world.release(index, workload)
             case 6 | 7 | 8:
-                world.deliver(pick)
+                for _ in range(3):
+                    world.deliver(pick)
             case 9:
                 world.repeat(pick)
             case 10:
@@ -381,12 +382,14 @@ def walk(seed: int, steps: int = 250) -> World:
             case 16:
                 world.crash(index)
             case _:
-                world.advance(dice.choice([0.1, 1.0, 5.0, 25.0]))
-        world.check()
+                world.advance(dice.choice([0.1, 0.1, 0.1, 0.5, 1.0, 5.0, 25.0]))
+        if step % 4 == 0:
+            world.check()
+    world.check()
     return world
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", range(20))
 def test_ipam_invariants_hold_on_a_random_walk(seed: int) -> None:
     world = walk(seed)
     assert world.told or world.answered

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from meshcrdt.errors import UsageError
-from meshcrdt.ranges import Address, Cidr, bits_of, format_address, parse_address
+from meshcrdt.ranges import Address, Cidr, HostBits, bits_of, format_address, parse_address
 
 
 def length_of_size(family: int, size: int) -> int:
@@ -51,10 +51,8 @@ def parse_claim(text: str) -> tuple[Address, Cidr | None]:
     """Read ADDRESS or ADDRESS/LENGTH; the second gives its subnet too. Raises UsageError."""
     if not isinstance(text, str):
         raise UsageError(f"an address is text, not {type(text).__name__}")
-    address_text, slash, length_text = text.partition("/")
+    address_text, slash, _ = text.partition("/")
     address = parse_address(address_text)
     if not slash:
         return address, None
-    if not (length_text.isascii() and length_text.isdigit() and len(length_text) <= 3):
-        raise UsageError(f"{text!r} is not ADDRESS or ADDRESS/LENGTH")
-    return address, Cidr.of_address(*address, length=int(length_text))
+    return address, Cidr.parse(text, host_bits=HostBits.CLEAR)

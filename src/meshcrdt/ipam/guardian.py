@@ -10,7 +10,7 @@ from __future__ import annotations
 from attrs import frozen
 
 from meshcrdt.errors import InternalError
-from meshcrdt.ipam.policy import power_of_two_at_most
+from meshcrdt.ipam.policy import BlockPolicy, power_of_two_at_most
 from meshcrdt.ipam.register import Register, RequestId
 from meshcrdt.ipam.shard import Carved, CarveOrder, Denial, Denied, Puts, Shard
 
@@ -37,8 +37,9 @@ class Change:
 class LoneGuardian:
     """Orders every change of the shard in one sequence that is durable before it is told."""
 
-    def __init__(self, shard: Shard) -> None:
+    def __init__(self, shard: Shard, policy: BlockPolicy) -> None:
         self.shard = shard
+        self._policy = policy
         self._token = 0
         self._waiting: dict[int, tuple[RequestId, Register]] = {}
         self._token_of: dict[RequestId, int] = {}
@@ -49,12 +50,25 @@ class LoneGuardian:
             return None
         if len(self._waiting) >= ORDERS_WAITING_MAX:
             return Verdict(order.request, Denied(Denial.RECOVERING))
-        fair = self.shard.pool_size(order.within) // (2 * max(members, 4))
-        size = min(power_of_two_at_most(order.size), power_of_two_at_most(fair))
+        size = min(power_of_two_at_most(order.size), self._fair_size(order, members))
         outcome = self.shard.carve(CarveOrder(order.request, order.within, size, order.exact))
         if isinstance(outcome, Denied):
             return Verdict(order.request, outcome)
         return self._publish(order.request, outcome)
+
+    def _fair_size(self, order: CarveOrder, members: int) -> int:
+        """Return what this peer may have at most: its own view of the pool may be old."""
+        within = order.within
+        pool = self.shard.pool_size(within)
+        starter = self._policy.starter_size(
+            family=within.family, range_size=within.size, pool_size=pool, members=members
+        )
+        owned = self.shard.owned_size(within, order.request.peer)
+        if not owned:
+            return starter
+        return self._policy.growth_size(
+            owned=owned, starter=starter, pool_size=pool, members=members
+        )
 
     def _publish(self, request: RequestId, carved: Carved) -> Verdict | Change:
         """Answer what is durable already; publish what is not."""

@@ -119,7 +119,7 @@ class Ipam:
                 ledgers = self._engine.registry.ledgers.values()
                 trie = self._engine.registry.trie.copy()
                 shard = Shard(self._identity, self._genesis, trie, ledgers)
-                self._engine.guardian = LoneGuardian(shard)
+                self._engine.guardian = LoneGuardian(shard, self._genesis.policy)
             self._engine.progress(now)
         return self._engine.turn.finish()
 
@@ -135,7 +135,7 @@ class Ipam:
     # --- calls -------------------------------------------------------------------------
 
     def allocate(
-        self, request: int, workload: str, subnet: str | None, now: float, *, deadline: float
+        self, request: int, workload: str, subnet: str | None, now: float, deadline: float
     ) -> list[Output]:
         """Give a workload one address, from the first universe or from `subnet`.
 
@@ -146,7 +146,7 @@ class Ipam:
         return self._submit(Pending(request, workload, within, None, deadline), now)
 
     def claim(
-        self, request: int, workload: str, address: str, now: float, *, deadline: float
+        self, request: int, workload: str, address: str, now: float, deadline: float
     ) -> list[Output]:
         """Give a workload this very address, "ADDRESS" or "ADDRESS/LENGTH".
 
@@ -274,9 +274,12 @@ class Ipam:
         return self._engine.turn.finish()
 
     def unicast_failed(self, dest: PeerId, payload: Tree, reason: str, now: float) -> list[Output]:
-        """Note that a payload did not arrive; the request goes out again by its own clock."""
+        """Note that a payload did not arrive; the request goes out again by its own clock.
+
+        `payload` is that of the ToPeer which failed.
+        """
         message = parse_message(payload)
-        if isinstance(message, CarveMessage):
+        if dest == self._engine.guardian_id and isinstance(message, CarveMessage):
             carve = self._engine.growth.carves.get(message.request)
             if carve is not None:
                 carve.trouble = reason

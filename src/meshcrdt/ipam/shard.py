@@ -125,6 +125,16 @@ class Shard:
         """Return how many addresses of a range are pool."""
         return sum(min(leaf.size, within.size) for leaf in self._pool_leaves(within))
 
+    def owned_size(self, within: Cidr, peer: PeerId) -> int:
+        """Return how many addresses of a range a peer owns."""
+        return sum(
+            min(leaf.cidr.size, within.size)
+            for leaf in self.trie.leaves(within)
+            if leaf.register is not None
+            and leaf.register.owner is not None
+            and leaf.register.owner.peer == peer
+        )
+
     def _pool_leaves(self, within: Cidr) -> list[Cidr]:
         """Pool leaves in or around a range, in order of addresses."""
         return [

@@ -43,6 +43,8 @@ class Trie:
         self._registers: dict[Cidr, Register] = {
             cidr: universe_register(cidr) for cidr in self.universes
         }
+        # Walks need the halves of the same ranges again and again.
+        self._halves: dict[Cidr, tuple[Cidr, ...]] = {}
 
     def __len__(self) -> int:
         return len(self._registers)
@@ -103,7 +105,10 @@ class Trie:
         if node.kind not in (Kind.SPLIT, Kind.OWN):
             return ()
         found = []
-        for half in node.cidr.children or ():
+        halves = self._halves.get(node.cidr)
+        if halves is None:
+            halves = self._halves[node.cidr] = node.cidr.children or ()
+        for half in halves:
             child = self._registers.get(half)
             if child is not None and child.parent_birth != node.birth:
                 child = None

@@ -1,0 +1,160 @@
+import ipaddress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from meshcrdt.base.ids import PeerId
+from meshcrdt.errors import MalformedTree, UsageError
+from meshcrdt.names import NameRecord, Names, normalise_address
+from meshcrdt.wire import encode
+
+ALICE, BOB, CAROL = (PeerId(bytes([n]) * 16) for n in (1, 2, 3))
+
+
+def say(names: Names, origin: PeerId, name: str, *addresses: str) -> None:
+    key, record = names.record(name, addresses)
+    assert names.update(origin, key, record.encode())
+    names.check()
+
+
+def test_names_lookup_joins_origins_sorted_and_without_duplicates() -> None:
+    names = Names()
+    say(names, ALICE, "web", "10.32.0.9", "fd00::1")
+    say(names, BOB, "WEB", "10.32.0.10", "10.32.0.9")
+    assert names.lookup("Web") == ("10.32.0.9", "10.32.0.10", "fd00::1")
+    assert names.lookup("web.weave.local.") == names.lookup("web")
+    assert names.lookup("db") == ()
+
+
+def test_names_hidden_origins_are_left_out() -> None:
+    names = Names()
+    say(names, ALICE, "web", "10.0.0.1")
+    say(names, BOB, "web", "10.0.0.2")
+    assert names.lookup("web", lambda origin: origin == BOB) == ("10.0.0.1",)
+    assert names.reverse("10.0.0.2", lambda origin: origin == BOB) == ()
+    assert list(names.entries(lambda origin: origin == ALICE)) == [
+        ("web.weave.local", ("10.0.0.2",))
+    ]
+
+
+def test_names_an_origin_changes_only_its_own_part() -> None:
+    names = Names()
+    say(names, ALICE, "web", "10.0.0.1")
+    say(names, BOB, "web", "10.0.0.2")
+    names.update(BOB, names.normalise("web"), None)
+    assert names.lookup("web") == ("10.0.0.1",)
+    names.update(CAROL, names.normalise("web"), None)
+    assert names.lookup("web") == ("10.0.0.1",)
+    say(names, ALICE, "web", "10.0.0.7")
+    assert names.lookup("web") == ("10.0.0.7",)
+    assert names.own(ALICE, "web") == ("10.0.0.7",)
+    assert names.own(BOB, "web") == ()
+    names.check()
+
+
+def test_names_reverse_keeps_the_case_that_was_given() -> None:
+    names = Names()
+    say(names, ALICE, "Web", "10.0.0.1")
+    say(names, BOB, "api.Example.com", "10.0.0.1")
+    assert names.reverse("10.0.0.1") == ("api.Example.com", "Web.weave.local")
+    assert names.reverse("10.0.0.99") == ()
+    with pytest.raises(UsageError, match=r"'10\.0\.0'"):
+        names.reverse("10.0.0")
+
+
+def test_names_addresses_are_normalised() -> None:
+    assert normalise_address("FD00:0:0::1") == "fd00::1"
+    with pytest.raises(UsageError, match="zone"):
+        normalise_address("fe80::1%eth0")
+    record = NameRecord.make("web", ["10.0.0.2", "10.0.0.2", "10.0.0.1"])
+    assert record.addresses == ("10.0.0.1", "10.0.0.2")
+    assert NameRecord.decode(record.encode()) == record
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"",
+        b"\xff",
+        encode(None),
+        encode(("web.weave.local",)),
+        encode(("web.weave.local", ("10.0.0",))),
+        encode(("web.weave.local", ("10.0.0.2", "10.0.0.1"))),
+        encode(("other.weave.local", ("10.0.0.1",))),
+        encode(("web\n", ("10.0.0.1",))),
+        encode((1, ("10.0.0.1",))),
+    ],
+)
+def test_names_malformed_record_is_skipped_and_counted(value: bytes) -> None:
+    names = Names()
+    say(names, ALICE, "web", "10.0.0.1")
+    assert not names.update(BOB, b"web.weave.local", value)
+    assert names.statistics().malformed == 1
+    assert names.lookup("web") == ("10.0.0.1",)
+    names.check()
+
+
+def test_names_malformed_key_is_skipped() -> None:
+    names = Names()
+    _, record = names.record("web", ("10.0.0.1",))
+    for key in (b"", b"WEB.weave.local", b"web\x00", b"\xff\xfe", b"web.weave.local."):
+        assert not names.update(ALICE, key, record.encode())
+    assert names.statistics().records == 0
+    assert names.statistics().malformed == 5
+
+
+def test_names_a_malformed_overwrite_ends_what_the_origin_said() -> None:
+    # The view is a function of the stored records: what is under the key now counts.
+    names = Names()
+    say(names, ALICE, "web", "10.0.0.1")
+    assert not names.update(ALICE, b"web.weave.local", b"\xff")
+    assert names.lookup("web") == ()
+    names.check()
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([ALICE, BOB, CAROL]),
+            st.sampled_from(["a", "b", "c.d"]),
+            st.lists(st.integers(0, 5), max_size=3),
+        ),
+        max_size=30,
+    )
+)
+def test_names_view_equals_a_plain_model(
+    writes: list[tuple[PeerId, str, list[int]]],
+) -> None:
+    names = Names()
+    model: dict[tuple[PeerId, str], set[str]] = {}
+    for origin, name, numbers in writes:
+        addresses = tuple(str(ipaddress.IPv4Address(number)) for number in numbers)
+        key = names.normalise(name)
+        if addresses:
+            say(names, origin, name, *addresses)
+            model[(origin, name)] = set(addresses)
+        else:
+            names.update(origin, key, None)
+            model.pop((origin, name), None)
+    names.check()
+    for name in ("a", "b", "c.d"):
+        expected = set().union(*(v for (_, n), v in model.items() if n == name))
+        assert set(names.lookup(name)) == expected
+    for number in range(6):
+        address = str(ipaddress.IPv4Address(number))
+        users = {n for (_, n), v in model.items() if address in v}
+        assert len(names.reverse(address)) == len(users)
+
+
+@given(st.binary(max_size=60), st.binary(max_size=60))
+def test_names_merge_never_raises(key: bytes, value: bytes) -> None:
+    names = Names()
+    names.update(ALICE, key, value)
+    names.check()
+
+
+def test_names_record_from_outside_with_too_many_addresses_is_malformed() -> None:
+    many = tuple(str(ipaddress.IPv4Address(n)) for n in range(300))
+    with pytest.raises(MalformedTree, match="256"):
+        NameRecord.decode(encode(("web.x", many)))
