@@ -13,9 +13,11 @@ from meshcrdt.errors import PeerRefused, RemoteProtocolError, UsageError, WrongC
 from meshcrdt.trust.handshake import Initiator, Responder
 from meshcrdt.trust.hello import Hello
 from meshcrdt.trust.identity import Identity
+from meshcrdt.trust.negotiation import Opening, greet, read_nonce
 from meshcrdt.trust.noise import MESH_PROTOCOL, HandshakeState, Role
 from meshcrdt.trust.outcomes import Established, HandshakeStep, Refusal, Rejected, Silent
 from meshcrdt.trust.plain import PlainInitiator, PlainResponder
+from meshcrdt.trust.plain import _binding as plain_binding
 from meshcrdt.trust.preamble import MESSAGE_BYTES, PREAMBLE_BYTES, pad
 from meshcrdt.trust.psks import SecretCredential, cluster_psks, credential_preamble
 from meshcrdt.trust.secret import secret_psk
@@ -143,7 +145,10 @@ def test_every_flipped_bit_is_refused(kind: str, message: int) -> None:
     message_2 = second.receive(message_1).reply
     message_3 = first.receive(message_2).reply
     original = (message_1, message_2, message_3)[message - 1]
-    for position in range(len(original) * 8):
+    # Of the long padding one bit of each byte will do: an AEAD does not know bits.
+    end = len(original) * 8
+    positions = [*range(min(2_048, end)), *range(2_048 + 3, end, 8)]
+    for position in positions:
         changed = bytearray(original)
         changed[position // 8] ^= 1 << position % 8
         outcome = outcome_of(kind, message, bytes(changed), message_1)
@@ -398,6 +403,69 @@ def test_calls_out_of_order_are_misuse() -> None:
         first.receive(b"")
         with pytest.raises(UsageError):
             first.receive(b"")
+
+
+@pytest.mark.parametrize("kind", ["secret", "plain"])
+@pytest.mark.parametrize("change", [{"versions": (1, 5)}, {"genesis": OTHER_GENESIS}])
+def test_a_hello_that_contradicts_message_1_is_refused(kind: str, change: dict[str, Any]) -> None:
+    """Who passes the check of message 1 with one story may not tell another in message 3."""
+    first, second = pair(kind)
+    message_2 = second.receive(first.start()).reply
+    first._hello = hello(ALICE, **change)
+    if kind == "plain":  # the liar ignores what it should refuse itself
+        outcome = second.receive(plain_message_3(first, message_2)).outcome
+    else:
+        if "genesis" in change:
+            first._genesis = None
+        outcome = second.receive(first.receive(message_2).reply).outcome
+    assert isinstance(outcome, Rejected)
+    assert "contradicts" in outcome.reason
+
+
+def plain_message_3(liar: PlainInitiator, message_2: bytes) -> bytes:
+    binding = plain_binding(3, liar._first, read_nonce(message_2))
+    return greet(ALICE, liar._hello, binding)
+
+
+def sealed_message_1(payload: bytes) -> bytes:
+    """Return an authentic message 1 of a member that seals whatever it likes."""
+    preamble = credential_preamble(SecretCredential(SECRET), GENESIS).to_bytes()
+    noise = HandshakeState(
+        MESH_PROTOCOL,
+        Role.INITIATOR,
+        prologue=preamble,
+        static=ALICE.noise_static,
+        ephemeral=b"1" * 32,
+        psks=[secret_psk(SECRET)] * 2,
+    )
+    return preamble + noise.write_message(payload)
+
+
+OPENING = Opening.of(hello(ALICE)).to_bytes()
+SPACE = MESSAGE_BYTES - PREAMBLE_BYTES - 48
+
+
+def test_message_1_of_a_member_is_checked_like_any_other() -> None:
+    good = pad(OPENING, SPACE)
+    assert responder().receive(sealed_message_1(good)).outcome is None
+    for payload in (good[:-1] + b"\1", b"\xff\xff" + good[2:], bytes(SPACE), b"\0\1" + good[2:]):
+        step = responder().receive(sealed_message_1(payload))
+        assert step.reply is None
+        assert isinstance(step.outcome, Rejected)
+        assert "message 1" in step.outcome.reason
+    for size in (SPACE - 1, SPACE + 1, len(OPENING) + 2):
+        step = responder().receive(sealed_message_1(pad(OPENING, size)))
+        assert step.reply is None
+        assert isinstance(step.outcome, Silent)
+
+
+def test_plain_preamble_must_name_the_cluster_of_message_1() -> None:
+    message = bytearray(pair("plain")[0].start())
+    message[14] ^= 1
+    step = pair("plain")[1].receive(bytes(message))
+    assert step.reply is None
+    assert isinstance(step.outcome, Silent)
+    assert "contradicts" in step.outcome.reason
 
 
 @pytest.mark.parametrize("ephemeral", [b"", b"x" * 31, b"x" * 33])
