@@ -32,6 +32,8 @@ class Keyring:
     path: Path | None
     """Of the key file; None keeps them in memory, under the store's name."""
     material: KeyMaterial = field(repr=False)
+    _writing: trio.Lock = field(factory=trio.Lock, init=False, repr=False)
+    """Several addresses may admit a joiner at once, and one file is replaced."""
 
     @property
     def identity(self) -> Identity:
@@ -55,7 +57,8 @@ class Keyring:
 
     async def _keep(self, material: KeyMaterial) -> None:
         if self.path is not None:
-            await trio.to_thread.run_sync(write_key_file, self.path, material)
+            async with self._writing:
+                await trio.to_thread.run_sync(write_key_file, self.path, material)
         elif _name_in(self.url):
             _memory()[self.url] = material
 
