@@ -95,7 +95,7 @@ def test_problems_become_one_line_a_code_and_the_outcome(
         "reason": "range 10.0.0.0/30 is full",
     }
     answer(http(status, json.dumps(problem).encode()))
-    with pytest.raises(CommandError, match="range 10.0.0.0/30 is full") as caught:
+    with pytest.raises(CommandError, match=r"range 10\.0\.0\.0/30 is full") as caught:
         ApiClient(f"unix://{socket_path}").call("GET", "/v1/x")
     assert caught.value.code is code
     assert caught.value.body == {"outcome": "exhausted", "reason": "range 10.0.0.0/30 is full"}

@@ -42,7 +42,7 @@ def test_a_killed_holder_leaves_nothing_behind(tmp_path: Path) -> None:
 
 
 def test_a_directory_that_cannot_be_used_is_named(tmp_path: Path) -> None:
-    with pytest.raises(CommandError, match="state directory .*missing cannot be used"):
+    with pytest.raises(CommandError, match=r"state directory .*missing cannot be used"):
         StateLock(tmp_path / "missing").acquire()
 
 
