@@ -156,7 +156,7 @@ class Links:
         return entry
 
     def heard(self, link: int, now: float) -> list[TopologyOutput]:
-        """Note that something came in on a link; this may settle surplus links."""
+        """Note that something came in on a link: the proof by which it may win over others."""
         entry = self._entries.get(link)
         if entry is None:
             return []
@@ -167,7 +167,7 @@ class Links:
             return []
         outputs: list[TopologyOutput] = []
         for loser in list(self._by_peer[entry.peer]):
-            if self._proves_surplus(entry, loser):
+            if loser is not entry and self._beats(entry, loser):
                 outputs.extend(self._close_surplus(loser, f"settled on link {entry.link}"))
         self._choose(entry.peer)
         return outputs
@@ -285,10 +285,6 @@ class Links:
             return self._rank(winner) > self._rank(loser)
         dialled_here = winner.direction is Direction.DIALLED
         return dialled_here and winner.opened_step > loser.opened_step
-
-    def _proves_surplus(self, winner: LinkEntry, loser: LinkEntry) -> bool:
-        proven = winner.heard_step > max(winner.opened_step, loser.opened_step)
-        return winner is not loser and proven and self._beats(winner, loser)
 
     def _choose(self, peer: PeerId) -> None:
         """Pick the link that speaks for a peer: the best that was heard since the last opening."""
