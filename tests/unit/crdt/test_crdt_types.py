@@ -385,3 +385,9 @@ def test_hostile_states_that_disagree_about_a_dot_still_join_alike() -> None:
     assert one.join(two).value == ()
     assert not one.leq(two)
     assert one.leq(one.join(two))
+
+
+def test_origin_map_equivocation_settles_the_same_way_on_both_sides() -> None:
+    one, two = OriginMap().put("a", dot(1)), OriginMap().put("b", dot(1))
+    assert one.join(two) == two.join(one) == two
+    assert not two.leq(one)
