@@ -8,6 +8,7 @@ the node's question.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from operator import is_
 
 from attrs import frozen
 
@@ -45,6 +46,23 @@ class Channel:
         self.name = name
         self.streams: dict[PeerId, Stream] = {}
         self.index: dict[bytes, dict[PeerId, Record]] = {}
+        self.checked: tuple[State, ...] = ()
+
+    def check_moved(self) -> None:
+        """Raise InternalError unless states and index agree, when a state is not as last time."""
+        states = tuple(stream.state for stream in self.streams.values())
+        if len(states) == len(self.checked) and all(map(is_, states, self.checked)):
+            return
+        known = {id(state) for state in self.checked}
+        expected: dict[bytes, dict[PeerId, Record]] = {}
+        for origin, stream in self.streams.items():
+            if id(stream.state) not in known:
+                stream.check()
+            for entry in stream.state.tree.entries():
+                expected.setdefault(entry.key, {})[origin] = entry.value
+        if expected != self.index:
+            raise InternalError(f"the index of channel {self.name!r} is not its streams'")
+        self.checked = states
 
     def reindex(self, origin: PeerId, keys: frozenset[bytes], tree: MerkleMap[Record]) -> None:
         """Bring the index up to date for keys of one origin."""
@@ -184,9 +202,14 @@ class Holdings:
 
     def check(self) -> None:
         """Raise InternalError when an index or a tree is not what the streams say."""
+        for channel in self.channels.values():
+            channel.checked = ()
+        self.check_moved()
+
+    def check_moved(self) -> None:
+        """Check only streams that moved since they were checked last; states are immutable."""
         hashes: dict[Kind, dict[bytes, bytes]] = {kind: {} for kind in Kind}
         for key, stream in self.streams():
-            stream.check()
             if stream.state.header.stream != key:
                 raise InternalError(f"{key} holds the header of another stream")
             hashes[kind_of(key.channel)][key.raw] = stream.state.header.hash
@@ -194,9 +217,4 @@ class Holdings:
             if {entry.key: entry.hash for entry in tree.entries()} != hashes[kind]:
                 raise InternalError(f"the {kind.name.lower()} tree is not that of the streams")
         for channel in self.channels.values():
-            expected: dict[bytes, dict[PeerId, Record]] = {}
-            for origin, stream in channel.streams.items():
-                for entry in stream.state.tree.entries():
-                    expected.setdefault(entry.key, {})[origin] = entry.value
-            if expected != channel.index:
-                raise InternalError(f"the index of channel {channel.name!r} is not its streams'")
+            channel.check_moved()

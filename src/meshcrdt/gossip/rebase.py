@@ -42,17 +42,28 @@ class Rebase:
         return base is None or ref > base
 
     def recover(self, state: State) -> None:
-        """Stage again, with their dots, the records of a missed own state."""
+        """Stage the causal merge of a missed own state into the epoch opened without it.
+
+        What it has and our base did not know comes again, with its dots; what it no longer
+        has of our base goes again; what we wrote since stays.
+        """
         channel = state.header.channel
         base = self._local.base_ref(channel)
         held = self._local.held(channel)
+        if held is None:
+            return
         known = (base.epoch, base.seq) if base is not None else None
         for entry in state.tree.entries():
-            record = entry.value
-            covered = known is not None and (record.dot.epoch, record.dot.seq) <= known
-            ours = None if held is None else held.tree.get(record.key)
-            if not covered and ours is None:
-                self._keep(channel, record.key, state)
+            dot = entry.value.dot
+            ours = held.tree.get(entry.key)
+            covered = known is not None and (dot.epoch, dot.seq) <= known
+            if (ours is None and not covered) or (ours is not None and ours.dot < dot):
+                self._keep(channel, entry.key, state)
+        for entry in held.tree.entries():
+            dot = entry.value.dot
+            is_old = (dot.epoch, dot.seq) <= (state.header.epoch, state.header.seq)
+            if is_old and state.tree.get(entry.key) is None:
+                self._local.stage(channel, Intent(entry.key, Purpose.DROP))
         self._local.set_base(channel, state.ref)
         self._report(state)
 
