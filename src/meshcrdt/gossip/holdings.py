@@ -48,11 +48,11 @@ class Channel:
         self.index: dict[bytes, dict[PeerId, Record]] = {}
         self.checked: tuple[State, ...] = ()
 
-    def check_moved(self) -> None:
-        """Raise InternalError unless states and index agree, when a state is not as last time."""
+    def check_moved(self) -> bool:
+        """Return whether a state moved since the last call; raises InternalError for a bad one."""
         states = tuple(stream.state for stream in self.streams.values())
         if len(states) == len(self.checked) and all(map(is_, states, self.checked)):
-            return
+            return False
         known = {id(state) for state in self.checked}
         expected: dict[bytes, dict[PeerId, Record]] = {}
         for origin, stream in self.streams.items():
@@ -63,6 +63,7 @@ class Channel:
         if expected != self.index:
             raise InternalError(f"the index of channel {self.name!r} is not its streams'")
         self.checked = states
+        return True
 
     def reindex(self, origin: PeerId, keys: frozenset[bytes], tree: MerkleMap[Record]) -> None:
         """Bring the index up to date for keys of one origin."""
@@ -208,6 +209,9 @@ class Holdings:
 
     def check_moved(self) -> None:
         """Check only streams that moved since they were checked last; states are immutable."""
+        moved = [channel for channel in self.channels.values() if channel.check_moved()]
+        if not moved:
+            return
         hashes: dict[Kind, dict[bytes, bytes]] = {kind: {} for kind in Kind}
         for key, stream in self.streams():
             if stream.state.header.stream != key:
@@ -216,5 +220,3 @@ class Holdings:
         for kind, tree in self.trees.items():
             if {entry.key: entry.hash for entry in tree.entries()} != hashes[kind]:
                 raise InternalError(f"the {kind.name.lower()} tree is not that of the streams")
-        for channel in self.channels.values():
-            channel.check_moved()

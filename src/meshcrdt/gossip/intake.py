@@ -19,7 +19,7 @@ from meshcrdt.gossip.rebase import Rebase
 from meshcrdt.gossip.repair import Repair
 from meshcrdt.gossip.stream import State, changed_tree
 from meshcrdt.gossip.sync import Sync
-from meshcrdt.gossip.validity import counts_rule, header_rule, record_rule
+from meshcrdt.gossip.validity import counts_rule, header_rule, is_whole, record_rule
 from meshcrdt.trust.identity import peer_id
 
 
@@ -81,7 +81,7 @@ class Intake:
                 self._fetch(known, link)
                 return
         tree, cost = changed_tree(base, message.puts, message.drops)
-        if tree.root != header.state_root:
+        if not is_whole(header, tree):
             context.counters.deltas_missed += 1
             self._fetch(known, link)
             return

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from meshcrdt.base.limits import DEFAULT_LIMITS
 from meshcrdt.gossip.header import Header
+from meshcrdt.gossip.merkle import MerkleMap
 from meshcrdt.gossip.record import Record
 
 STREAM_KEYS_MAX = DEFAULT_LIMITS.stream_keys_max
@@ -42,6 +43,11 @@ def record_rule(record: Record, header: Header) -> str | None:
     if any(dot.origin == header.origin for dot in record.supersedes):
         return "supersedes its own origin"
     return None
+
+
+def is_whole(header: Header, tree: MerkleMap[Record]) -> bool:
+    """Return whether a state is the one that the header signed (rule R1)."""
+    return tree.root == header.state_root
 
 
 def counts_rule(header: Header, *, keys: int, cost_bytes: int) -> str | None:

@@ -22,9 +22,7 @@ from meshcrdt.gossip.messages import Announce, Delta, Heads, Nodes, Proof, Refus
 def messages(world: World, source: int, target: int) -> list[object]:
     from meshcrdt.wire import decode
 
-    return [
-        parse(decode(data), GENESIS) for a, b, data in world.wire if (a, b) == (source, target)
-    ]
+    return [parse(decode(data), GENESIS) for a, b, data in world.wire if (a, b) == (source, target)]
 
 
 def feed(host: Host, link: int, message: tuple) -> list[object]:
@@ -79,9 +77,7 @@ def test_f1_a_relay_cannot_serve_another_leaf_for_a_hash() -> None:
 
     lie = evolve(part, hash=real.header.state_root)
     out = feed(host, 1, build(Nodes(real.header.stream, (lie,), Ending.DONE)))
-    assert [o.rule for o in out if isinstance(o, Quarantined)] == [
-        "a leaf does not match its hash"
-    ]
+    assert [o.rule for o in out if isinstance(o, Quarantined)] == ["a leaf does not match its hash"]
     assert host.view() == {}
     assert not host.running.quarantined()
 
