@@ -376,8 +376,13 @@ class Node(Queries):
 
     def check(self) -> None:
         """Raise InternalError when an invariant of any machine does not hold."""
+        if self.core is not None:
+            self.core.check()
+        self.check_moved()
+
+    def check_moved(self) -> None:
+        """The same, but streams that stand where they were checked last are taken as sound."""
         self.topology.check()
         self.unicast.check()
         if self.core is not None:
-            self.core.check()
-
+            self.core.check_moved()

@@ -18,7 +18,18 @@ OVERDUE_SLACK_S = 45.0
 
 
 def check_stepped(host: Host) -> list[str]:
-    """Check the machines of the host that just stepped."""
+    """Check what moved in the machines of a host since it was checked last."""
+    if host.node is None:
+        return []
+    try:
+        host.node.check_moved()
+    except InternalError as error:
+        return [f"{host.name}: {error}"]
+    return []
+
+
+def check_whole(host: Host) -> list[str]:
+    """Check everything that a host holds, from the ground up."""
     if host.node is None:
         return []
     try:
@@ -81,7 +92,7 @@ def check_end(workload: Workload, hosts: list[Host], now: float) -> list[str]:
     found = []
     nodes = [host.node for host in hosts if host.node is not None]
     for host in hosts:
-        found += check_stepped(host)
+        found += check_whole(host)
     if not converged(hosts):
         found.append("L1: the digests differ after everything healed: " + _difference(nodes))
         return found

@@ -51,6 +51,7 @@ class World:
         for index, host in enumerate(self.hosts):
             self.clock.at(index * 0.2, host.start)
         self._every(1.0, self._second)
+        self._every(30.0, self._half_minute)
         self._every(scenario.command_every_s, self.workload.one)
         if faults.partition_every_s:
             self._every(faults.partition_every_s, self._partition)
@@ -115,6 +116,10 @@ class World:
         self._found(checkers.check_addresses(self.hosts))
         self._found(checkers.check_held(self.workload, self.hosts))
         self._found(checkers.check_promises(self.workload))
+
+    def _half_minute(self) -> None:
+        for host in self.hosts:
+            self._found(checkers.check_whole(host))
 
     def _found(self, violations: list[str]) -> None:
         for line in violations:
