@@ -200,16 +200,16 @@ async def shutting(thing: _Closable) -> None:
 
 
 def _the_one(group: BaseExceptionGroup[BaseException], body: BaseException | None) -> BaseException:
-    """Return the exception of the block when it is in the group, else the first that is there.
+    """Return the exception that matters: that of the block, unless it only met the wreck.
 
-    When a task fails, the block is cancelled and its own exception is a Cancelled, which
-    trio keeps out of the group.
+    When a task fails, the block is cancelled, or its call is answered with ClosedError;
+    then the failure of the task is what happened.
     """
-    leaves = list(_leaves(group))
-    for leaf in leaves:
-        if leaf is body:
-            return leaf
-    return next((leaf for leaf in leaves if not isinstance(leaf, trio.Cancelled)), leaves[0])
+    leaves = _leaves(group)
+    others = [each for each in leaves if each is not body and not isinstance(each, trio.Cancelled)]
+    if body in leaves and not (others and isinstance(body, ClosedError | trio.Cancelled)):
+        return next(each for each in leaves if each is body)
+    return (others or leaves)[0]
 
 
 def _leaves(error: BaseException) -> list[BaseException]:
