@@ -61,8 +61,8 @@ def why_not() -> str | None:
     probe = f"mcprobe{os.getpid()}"
     try:
         _ip("netns", "add", probe)
-        _ip("-n", probe, "link", "add", "b", "type", "bridge")
-        _ip("-n", probe, "link", "add", "x", "type", "vxlan", "id", "1", "dstport", "1")
+        _ip("-n", probe, "link", "add", "probe0", "type", "bridge")
+        _ip("-n", probe, "link", "add", "probe1", "type", "vxlan", "id", "1", "dstport", "1")
     except subprocess.CalledProcessError as error:
         return f"this kernel cannot: {error.stderr.decode(errors='replace').strip()}"
     finally:

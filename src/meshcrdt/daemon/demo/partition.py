@@ -47,27 +47,38 @@ class Loopback:
         # A token names the addresses of its maker. They serve the joining only: an address
         # for everyone would lead around the relays of the pairs.
         self._front = await Relay.start(nursery, ports[NAMES[0]])
-        token: str | None = None
-        for index, name in enumerate(NAMES):
-            peers = [self._relays[name, other].url for other in NAMES[:index]]
-            listen = f"tcp://127.0.0.1:{ports[name]}"
-            relay = self._front if index == 0 else self._relays.get((NAMES[-1], name))
-            options = ["--listen", listen, "--advertise", relay.url if relay else listen]
-            options += ["--no-discovery", "--dataplane", "none", "--log-level", "info", *peers]
-            host = self.hosts[name]
-            await host.launch(nursery, *options, token=token)
-            status = await host.json("status")
-            if token is None:
-                token = (await host.run("token", "create")).strip()
-                self._account.tell(f"{name} founded cluster {status['cluster']}")
-            else:
-                self._account.tell(f"{name} joined by token, as {status['peer'][:12]}…")
+        founder = self.hosts[NAMES[0]]
+        await founder.launch(nursery, *self._options(NAMES[0], ports))
+        status = await founder.json("status")
+        self._account.tell(f"{NAMES[0]} founded cluster {status['cluster']}")
+        token = (await founder.run("token", "create")).strip()
+        async with trio.open_nursery() as joining:
+            for name in NAMES[1:]:
+                joining.start_soon(self._join, nursery, name, ports, token)
         self._front.cut()
         waited = await self.until(
             "everyone is alive everywhere",
             lambda seen: all(_alive(status) == len(NAMES) - 1 for status in seen.values()),
         )
         self._account.tell(f"all five see all five, after {waited:.1f} s")
+
+    async def _join(
+        self, nursery: trio.Nursery, name: str, ports: Mapping[str, int], token: str
+    ) -> None:
+        host = self.hosts[name]
+        peers = [self._relays[name, other].url for other in NAMES[: NAMES.index(name)]]
+        await host.launch(nursery, *self._options(name, ports), *peers, token=token)
+        status = await host.json("status")
+        self._account.tell(f"{name} joined by token, as {status['peer'][:12]}…")
+
+    def _options(self, name: str, ports: Mapping[str, int]) -> list[str]:
+        listen = f"tcp://127.0.0.1:{ports[name]}"
+        relay = self._front if name == NAMES[0] else self._relays.get((NAMES[-1], name))
+        advertise = relay.url if relay is not None else listen
+        return [
+            *("--listen", listen, "--advertise", advertise, "--no-discovery"),
+            *("--dataplane", "none", "--log-level", "info"),
+        ]
 
     async def work(self, names: Sequence[str], tag: str) -> None:
         """On each of these nodes: allocate an address, name it, and write to a channel."""
@@ -165,14 +176,14 @@ async def _check(cluster: Loopback, account: Account) -> None:
             name,
             status["state"],
             f"{_alive(status)} of {len(NAMES) - 1}",
-            " ".join(sorted(a.partition("/")[0] for a in cluster.given[name])),
+            ", ".join(sorted(a.partition("/")[0] for a in cluster.given[name])),
             str(status["dns"]["names"]),
-            status["digests"]["ipam"][:12],
-            status["digests"]["names"][:12],
+            status["digests"]["ipam"][:8],
+            status["digests"]["names"][:8],
         )
         for name, status in statuses.items()
     ]
-    headers = ("node", "state", "peers alive", "addresses", "names", "ipam digest", "names digest")
+    headers = ("node", "state", "alive", "addresses", "names", "ipam", "names")
     account.table("After the partition", headers, rows)
 
 
