@@ -66,7 +66,6 @@ def decode(data: bytes, *, limits: Limits = DEFAULT_LIMITS) -> Tree:
             raw=False,
             use_list=False,
             object_hook=_refuse_map,
-            ext_hook=_refuse_ext,
             max_map_len=0,
             max_ext_len=0,
             max_array_len=limits.list_items_max,
@@ -94,10 +93,6 @@ def _check_complete(data: bytes) -> None:
 
 def _refuse_map(_: object) -> NoReturn:
     raise MalformedTree("a tree has no maps")
-
-
-def _refuse_ext(code: int, _: bytes) -> NoReturn:
-    raise MalformedTree(f"a tree has no extension types, such as {code}")
 
 
 def _check_remote(tree: Any, depth_max: int, *, ints_may_be_large: bool) -> None:

@@ -18,7 +18,7 @@ from meshcrdt.trust.noise import MESH_PROTOCOL, HandshakeState, Role
 from meshcrdt.trust.outcomes import Established, HandshakeStep, Refusal, Rejected, Silent
 from meshcrdt.trust.plain import PlainInitiator, PlainResponder
 from meshcrdt.trust.plain import _binding as plain_binding
-from meshcrdt.trust.preamble import MESSAGE_BYTES, PREAMBLE_BYTES, pad
+from meshcrdt.trust.preamble import MESSAGE_BYTES, PREAMBLE_BYTES, CredentialKind, pad
 from meshcrdt.trust.psks import SecretCredential, cluster_psks, credential_preamble
 from meshcrdt.trust.secret import secret_psk
 from meshcrdt.trust.symmetric import SymmetricState
@@ -209,6 +209,23 @@ def test_known_id_with_another_key_gets_silence() -> None:
     assert step.reply is None
     assert isinstance(step.outcome, Silent)
     assert "secret" in step.outcome.reason
+
+
+def test_lookup_knows_only_the_names_of_its_own_keys() -> None:
+    lookup = cluster_psks(SECRET, lambda claim: "refused" if claim.uses == 7 else None)
+    preamble = credential_preamble(SecretCredential(SECRET), GENESIS)
+    found = lookup(preamble)
+    assert found is not None
+    assert found.key == secret_psk(SECRET)
+    assert lookup(evolve(preamble, psk_id=b"another!")) is None
+    assert lookup(evolve(preamble, kind=CredentialKind.OPEN)) is None
+    token = lookup(credential_preamble(TOKEN, None))
+    assert token is not None
+    assert (token.key, token.refusal) == (TOKEN.key, None)
+    refused = lookup(evolve(credential_preamble(TOKEN, None), uses=7))
+    assert refused is not None
+    assert refused.refusal == "refused"
+    assert refused.key != TOKEN.key
 
 
 def test_low_order_key_of_a_member_is_refused() -> None:

@@ -48,6 +48,9 @@ def test_verify_never_raises_for_bad_forms() -> None:
 
 
 def test_domain_cannot_smuggle_a_message() -> None:
+    signature = Identity(SEED).sign("ab", b"c")
+    assert not verify(Identity(SEED).public, "a", b"bc", signature)
+    assert not verify(Identity(SEED).public, "abc", b"", signature)
     with pytest.raises(UsageError):
         Identity(SEED).sign("a\0b", b"")
     with pytest.raises(UsageError):
