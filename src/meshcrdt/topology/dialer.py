@@ -182,8 +182,12 @@ class Dialer:
             target.attempts.pop(0)
         target.reason = reason
         target.refused = refused
-        if not target.attempts:
-            target.due_at = now + self._interval_s(target)
+        again_at = now + self._interval_s(target)
+        if refused:
+            target.due_at = again_at
+        elif not target.attempts:
+            # Sooner, never later: what hung may fail when the next attempt is due already.
+            target.due_at = min(target.due_at, again_at)
         self._drop_unused(target)
 
     def lost(self, peer: PeerId, now: float, *, lived_s: float) -> None:

@@ -25,6 +25,7 @@ from meshcrdt.topology.outputs import (
     Dial,
     NeighboursChanged,
     PeerState,
+    StateChanged,
     TopologyOutput,
 )
 from meshcrdt.topology.report import (
@@ -87,6 +88,7 @@ class Topology:
         self._neighbours: frozenset[PeerId] = frozenset()
         self._hops: dict[PeerId, PeerId] = {}
         self._called_at: float | None = None
+        self._stale = False
 
     # --- commands ----------------------------------------------------------------------
 
@@ -131,8 +133,6 @@ class Topology:
         UsageError when the link number is in use.
         """
         self._arrive(now)
-        # The node's door has its own enum with these values; identity must not decide here.
-        direction = Direction(direction.value)
         if self._links.entry(link) is not None:
             raise UsageError(f"link {link} is already open")
         if direction is Direction.DIALLED:
@@ -141,6 +141,7 @@ class Topology:
             outputs = self._conclude(now)
             return [CloseLink(link, "this address leads back to this node itself"), *outputs]
         self._liveness.seen(peer, epoch)
+        self._stale = True
         outputs = self._links.opened(
             link,
             peer,
@@ -197,6 +198,7 @@ class Topology:
         full = peer not in self._members and len(self._members) >= self._limits.members_max
         if record is not None and (record.peer != peer or full):
             return []
+        self._stale = True
         if record is None:
             self._members.pop(peer, None)
             self._majority.evicted(peer)
@@ -219,6 +221,7 @@ class Topology:
         """Take in what a peer advertises as its neighbours; nothing when it withdrew."""
         self._arrive(now)
         self._graph.advertise(peer, neighbours)
+        self._stale = True
         return self._conclude(now)
 
     # --- time --------------------------------------------------------------------------
@@ -363,19 +366,28 @@ class Topology:
             self._majority.contact()
             if first:
                 self._dialer.reset(now, spared=linked)
+            self._stale = True
+        judge_at = self._liveness.next_deadline()
+        if self._stale or (judge_at is not None and now >= judge_at):
+            outputs.extend(self._judge(now))
+        if not self._has_left():
+            outputs.extend(Dial(address) for address in self._dialer.poll(now))
+        return outputs
+
+    def _judge(self, now: float) -> list[StateChanged]:
+        """Find routes, states and majority anew: O(N), so only when something changed."""
+        self._stale = False
+        members = self._members.keys()
         self._hops = first_hops(self._me, self._graph.neighbours)
-        outputs.extend(self._liveness.update(now, members=self._members.keys(), hops=self._hops))
+        changes = self._liveness.update(now, members=members, hops=self._hops)
         left = self._liveness.in_state(PeerState.LEFT)
         self._majority.update(
-            members=self._members.keys(),
+            members=members,
             alive=self._liveness.in_state(PeerState.ALIVE),
             suspect=self._liveness.in_state(PeerState.SUSPECT),
             left=left,
         )
-        if self._has_left():
-            return outputs
-        candidates = self._members.keys() - left - {self._me}
-        wanted = self._view.wanted(candidates, linked)
-        self._dialer.look(Surroundings(linked, wanted, frozenset(self._hops)), now)
-        outputs.extend(Dial(address) for address in self._dialer.poll(now))
-        return outputs
+        wanted = self._view.wanted(members - left - {self._me}, self._neighbours)
+        around = Surroundings(self._neighbours, wanted, frozenset(self._hops))
+        self._dialer.look(around, now)
+        return changes

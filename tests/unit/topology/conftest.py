@@ -166,16 +166,22 @@ class World:
     def _dial(self, here: int, address: str) -> None:
         there = self.homes.get(address)
         if there is None:
-            self.later(self.delay_s, lambda: self._dial_failed(here, address, "refused"))
+            self.later(self.delay_s, self._failing(here, address, "refused"))
         elif self.cut(here, there):
-            self.later(self.dial_timeout_s, lambda: self._dial_failed(here, address, "timeout"))
+            self.later(self.dial_timeout_s, self._failing(here, address, "timeout"))
         else:
             born = (self.epochs.get(here, 1), self.epochs.get(there, 1))
             wire = Wire(here, there, address, born)
             self.later(2 * self.delay_s, lambda: self._open(wire, here, Direction.DIALLED))
 
-    def _dial_failed(self, here: int, address: str, reason: str) -> None:
-        self.do(here, self.nodes[here].dial_failed(address, reason, self.now))
+    def _failing(self, here: int, address: str, reason: str) -> Callable[[], None]:
+        node = self.nodes[here]
+
+        def fail() -> None:
+            if self.nodes[here] is node:  # else the process that dialled is gone
+                self.do(here, node.dial_failed(address, reason, self.now))
+
+        return fail
 
     def _open(self, wire: Wire, here: int, direction: Direction) -> None:
         there = wire.acceptor if here == wire.dialler else wire.dialler

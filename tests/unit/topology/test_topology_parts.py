@@ -243,6 +243,17 @@ def test_hanging_dials_do_not_hold_the_address():
     assert all(1.0 <= b - a <= 2.05 for a, b in pairwise(starts))
 
 
+def test_late_failures_never_push_the_next_attempt_back():
+    dialer = make_dialer()
+    dialer.add(["mem://2"], 0.0)
+    now, starts = 0.0, 0
+    while now < 20.0:
+        starts += len(dialer.poll(now))
+        dialer.failed("mem://2", "timeout", now, refused=False)
+        now += 0.05
+    assert starts >= 9, "at least one in two seconds"
+
+
 def test_addresses_of_one_peer_are_tried_one_after_the_other():
     dialer = make_dialer()
     dialer.directory_changed(peer_id(2), ["mem://a", "mem://b"], 0.0)
