@@ -226,7 +226,7 @@ def test_f7_a_cancel_goes_only_with_a_dep_on_the_owners_header_without_the_dot()
 
 
 def test_f7_the_dep_stands_in_every_later_header_because_backlogs_collapse() -> None:
-    world, a, b, c = cancel_story()
+    world, a, b, _ = cancel_story()
     for n in range(3):
         b.put(b"later", b"%d" % n)
         b.sync_disk()
@@ -247,7 +247,7 @@ def test_f7_headers_that_wait_for_each_other_are_merged_together() -> None:
     world.all_honest = False
     host = world.hosts[0]
     host.world.signed = {}
-    a_old, b_old = forged(5, {b"a": b"1"}), forged(6, {b"b": b"1"})
+    b_old = forged(6, {b"b": b"1"})
     a_new = forged(5, {b"a": b"2"}, seq=8, deps=(Dep(b_old.header.origin, b_old.ref),))
     b_new = forged(6, {b"b": b"2"}, seq=9, deps=(Dep(a_new.header.origin, a_new.ref),))
     feed(host, 1, whole(a_new))
