@@ -44,6 +44,7 @@ async def test_newcomer_is_never_refused_and_the_crowd_pays():
             for number in range(3):
                 await callers.call(f"tcp://10.0.0.{host}:{number}", (host, number))
         # The table was full at the last call: someone of a crowd of three gave way.
+        callers.table.check()
         assert len(callers.table) == LIMITS.half_open_max
         await callers.call("tcp://10.0.0.8:1", "newcomer")
         assert "genuine" not in callers.ended

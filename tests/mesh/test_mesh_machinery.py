@@ -5,7 +5,7 @@ import trio
 
 from meshcrdt.base.limits import Limits
 from meshcrdt.errors import CapacityError, ClosedError, LinkClosed, LinkError, NotReady, StoreError
-from meshcrdt.mesh.driver import Driver
+from meshcrdt.mesh.driver import DEADLINE, Driver
 from meshcrdt.mesh.performer import Performer
 from meshcrdt.mesh.pump import FLUSH_TIMEOUT_S, Pump
 from meshcrdt.mesh.requests import Requests
@@ -272,6 +272,33 @@ async def test_instrument_sees_every_event_and_its_effects():
     assert seen == [("before", event), ("after", event, [Notice("info", "x")])]
 
 
+async def test_instrument_that_raises_is_dropped_and_breaks_nothing(caplog, autojump_clock):
+    calls = []
+
+    class Broken:
+        def before_handle(self, event, now):
+            calls.append(event)
+            raise ValueError("bad instrument")
+
+        def after_handle(self, event, effects, now):
+            calls.append("after")
+
+    node = FakeNode()
+    node.deadline = 0.0
+    node.answers["timeout"] = lambda _now: setattr(node, "deadline", None) or []
+    put, take = trio.open_memory_channel(1)
+    async with trio.open_nursery() as nursery:
+        driver = Driver(node, take, Recorder().performer(), instrument=Broken())
+        nursery.start_soon(driver.run)
+        await trio.sleep(1)
+        await put.send(FrameReceived(1, b""))
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    assert calls == [DEADLINE]
+    assert len(node.events) == 1
+    assert "bad instrument" in caplog.text
+
+
 # --- requests --------------------------------------------------------------------------
 
 
@@ -429,6 +456,7 @@ async def test_close_sends_what_is_queued_first():
         pump, events = await start_pump(nursery, link)
         for frame in (b"1", b"2", b"3"):
             pump.send(frame)
+        pump.check()
         pump.close("the node's reason")
         pump.send(b"too late")
         assert await events.receive() == LinkClosedEvent(5, "the node's reason")

@@ -381,6 +381,33 @@ async def test_failed_disk_fails_writers_and_flips_the_state(autojump_clock, mon
         assert mesh.channel("c").get("k") is None
 
 
+async def test_joiner_that_asks_for_other_ranges_is_told_both(autojump_clock):
+    async with founder():
+        with pytest.raises(UsageError, match=r"10\.9\.0\.0/16 are asked for.* has 10\.32\.0\.0/12"):
+            async with joiner(universes=["10.9.0.0/16"]):
+                await trio.sleep_forever()
+
+
+async def test_one_text_is_not_a_list_of_addresses():
+    with pytest.raises(UsageError, match="one text"):
+        async with open_mesh(peers="tcp://10.0.0.1:1"):
+            pytest.fail("a text was taken for a list")
+
+
+async def test_activity_shows_links_watchers_and_group_commits(autojump_clock):
+    async with founder() as a, joiner() as b, a.channel("c").watch(), b.notices():
+        await until(lambda: a.activity().links == 1)
+        async with trio.open_nursery() as nursery:
+            for number in range(50):
+                nursery.start_soon(a.channel("c").put, f"k{number}", number)
+        activity = a.activity()
+        assert (activity.links, activity.watchers, activity.half_open) == (1, 1, 0)
+        assert activity.store_batches >= activity.store_transactions > 0
+        assert activity.requests_waiting == activity.effects_waiting == 0
+        a.check()
+        b.check()
+
+
 async def test_exception_of_the_block_comes_out_bare(autojump_clock):
     with pytest.raises(ZeroDivisionError):
         async with founder():

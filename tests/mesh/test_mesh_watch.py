@@ -135,7 +135,9 @@ async def test_shut_watch_ends_and_is_forgotten():
         await take(watch)
     board.put("a", 1)
     assert await take(other) == Snapshot({"a": 1})
+    board.hub.check()
     board.hub.shut("c", other)
+    board.hub.check()
     assert board.hub._maps == board.hub._shown == {}
 
 

@@ -6,7 +6,8 @@ test's virtual clock drives everything.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import trio
@@ -27,6 +28,12 @@ EVENTS_PER_TURN_MAX = 32
 
 TIMEOUT_PAUSE_S = 0.001
 """The least time between two timeouts: a deadline in the past must not starve events."""
+
+
+DEADLINE = "deadline"
+"""What an instrument is told instead of an event when the node's deadline passed."""
+
+log = logging.getLogger("meshcrdt.mesh")
 
 
 class Driver:
@@ -58,9 +65,7 @@ class Driver:
         while True:
             event = await self._next_event(earliest)
             if event is None:
-                now = trio.current_time()
-                self._performer.perform(self._node.handle_timeout(now))
-                earliest = now + TIMEOUT_PAUSE_S
+                earliest = self._handle_deadline() + TIMEOUT_PAUSE_S
             else:
                 self._handle(event)
                 self._handle_queued()
@@ -90,15 +95,40 @@ class Driver:
                 return
             self._handle(event)
 
+    def _handle_deadline(self) -> float:
+        now = trio.current_time()
+        self._tell_before(DEADLINE, now)
+        effects = self._node.handle_timeout(now)
+        self._performer.perform(effects)
+        self._tell_after(DEADLINE, effects, now)
+        return now
+
     def _handle(self, event: Event) -> None:
         now = trio.current_time()
-        if self._instrument is not None:
-            self._instrument.before_handle(event, now)
+        self._tell_before(event, now)
         effects = self._node.handle(event, now)
         if isinstance(event, Persisted):
             self._performer.persisted(event.watermark)
         self._performer.perform(effects)
         if isinstance(event, StoreFailed):
             self._performer.store_failed(event.reason)
+        self._tell_after(event, effects, now)
+
+    def _tell_before(self, event: object, now: float) -> None:
         if self._instrument is not None:
-            self._instrument.after_handle(event, effects, now)
+            try:
+                self._instrument.before_handle(event, now)
+            except Exception:
+                self._drop_instrument()
+
+    def _tell_after(self, event: object, effects: Sequence[object], now: float) -> None:
+        if self._instrument is not None:
+            try:
+                self._instrument.after_handle(event, effects, now)
+            except Exception:
+                self._drop_instrument()
+
+    def _drop_instrument(self) -> None:
+        """Who only looks on may not break what it looks at."""
+        self._instrument = None
+        log.exception("the instrument raised: it is called no more")

@@ -13,6 +13,7 @@ from ipaddress import IPv6Address
 import trio
 
 from meshcrdt.base.limits import Limits
+from meshcrdt.errors import InternalError
 
 
 class HalfOpen:
@@ -44,6 +45,14 @@ class HalfOpen:
                 yield scope
             finally:
                 self._drop(source, key)
+
+    def check(self) -> None:
+        """Raise InternalError when a bound does not hold or an empty source is kept."""
+        sizes = [len(slots) for slots in self._by_source.values()]
+        if sum(sizes) > self._total_max or any(
+            not 0 < size <= self._per_source_max for size in sizes
+        ):
+            raise InternalError(f"half-open connections by source: {sizes}")
 
     def _evict(self, source: str) -> None:
         key, scope = next(iter(self._by_source[source].items()))  # the oldest: dicts keep order

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
@@ -19,6 +19,7 @@ from meshcrdt.mesh.credentials import Credentials
 from meshcrdt.mesh.facade import IpamFacade, NamesFacade, WorkloadsFacade
 from meshcrdt.mesh.notices import NoticeBoard, NoticeWatch
 from meshcrdt.mesh.requests import Requests
+from meshcrdt.mesh.statistics import ShellStatistics
 from meshcrdt.mesh.watch import WatchHub
 from meshcrdt.node.events import Connect, Forget, Leave
 from meshcrdt.trust.token import TOKEN_ID_BYTES, format_token, make_token
@@ -44,6 +45,7 @@ class Mesh:
         hub: WatchHub,
         notices: NoticeBoard,
         listening: tuple[str, ...],
+        activity: Callable[[], ShellStatistics],
     ) -> None:
         self.node = node
         self.listening = listening
@@ -55,6 +57,7 @@ class Mesh:
         self._requests = requests
         self._hub = hub
         self._notices = notices
+        self._activity = activity
         self._turned = trio.Event()
 
     # --- who -----------------------------------------------------------------------------
@@ -179,6 +182,15 @@ class Mesh:
             addresses=self.node.config.advertise,
         )
         return format_token(token)
+
+    def activity(self) -> ShellStatistics:
+        """Return a frozen record of the shell's queues and counts."""
+        return self._activity()
+
+    def check(self) -> None:
+        """Raise InternalError when an invariant of the node or the shell does not hold."""
+        self.node.check()
+        self._hub.check()
 
     # --- for the shell -------------------------------------------------------------------
 

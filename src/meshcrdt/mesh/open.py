@@ -19,6 +19,7 @@ from meshcrdt.abc import Instrument, Listener, Row, Store
 from meshcrdt.base.hosts import parse_peer_address
 from meshcrdt.base.ids import INSTANCE_BYTES, Epoch
 from meshcrdt.base.limits import DEFAULT_LIMITS, Limits
+from meshcrdt.errors import UsageError
 from meshcrdt.ipam.genesis import GENESIS_NONCE_BYTES, Genesis
 from meshcrdt.mesh.addresses import advertised
 from meshcrdt.mesh.birth import Beginning, Given, Plan, Remembered, Security, plan
@@ -99,13 +100,13 @@ async def open_mesh(
         security=security,
         secret=None if secret is None else check_secret(secret),
         token=None if token is None else parse_token(token, source="the caller"),
-        peers=tuple(parse_peer_address(peer) for peer in peers),
+        peers=_urls(peers, "peer"),
         universes=None if universes is None else tuple(universes),
     )
     options = _Options(
         name=name or socket.gethostname(),
-        listen=tuple(parse_peer_address(url, source="listen") for url in listen),
-        advertise=tuple(parse_peer_address(url, source="advertise") for url in advertise),
+        listen=_urls(listen, "listen"),
+        advertise=_urls(advertise, "advertise"),
         discovery=discovery,
         domain=domain,
         trusted=tuple(trusted),
@@ -129,6 +130,12 @@ async def open_mesh(
             with trio.move_on_after(join_wait_s):
                 await mesh.ready()
         yield mesh
+
+
+def _urls(values: Sequence[str], source: str) -> tuple[str, ...]:
+    if isinstance(values, str):
+        raise UsageError(f"{source} is one text, {values!r}: a list of addresses is accepted")
+    return tuple(parse_peer_address(value, source=source) for value in values)
 
 
 async def _load(stack: AsyncExitStack, url: str, given: Given) -> _Loaded:

@@ -12,7 +12,7 @@ from collections import deque
 import trio
 
 from meshcrdt.base.limits import Limits
-from meshcrdt.errors import ClosedError, LinkError, ProtocolError
+from meshcrdt.errors import InternalError, MeshError
 from meshcrdt.mesh.links import SecureLink
 from meshcrdt.mesh.signals import Signal
 from meshcrdt.node.events import Event, FrameReceived, LinkClosed, LinkOpened
@@ -70,6 +70,11 @@ class Pump:
             self._scope.deadline = trio.current_time() + FLUSH_TIMEOUT_S
             self._more.set()
 
+    def check(self) -> None:
+        """Raise InternalError when the count of queued bytes is not that of the queue."""
+        if self._queued_bytes != sum(map(len, self._queue)):
+            raise InternalError(f"link {self.number} counts {self._queued_bytes} queued bytes")
+
     async def run(self) -> None:
         """Announce the link, move frames until it ends, announce the end.
 
@@ -101,8 +106,8 @@ class Pump:
             while True:
                 frame = await self._link.receive()
                 await self._inbox.send(FrameReceived(self.number, frame))
-        except (LinkError, ProtocolError, ClosedError) as error:
-            self._end(str(error))
+        except Exception as error:
+            self._end(_line(error))
 
     async def _write(self) -> None:
         while True:
@@ -112,8 +117,8 @@ class Pump:
                 with trio.move_on_after(self._limits.send_timeout_s) as timeout:
                     try:
                         await self._link.send(frame)
-                    except (LinkError, ClosedError) as error:
-                        self._end(str(error))
+                    except Exception as error:
+                        self._end(_line(error))
                         return
                 if timeout.cancelled_caught:
                     self._end(
@@ -130,3 +135,8 @@ class Pump:
         if self._reason is None:
             self._reason = reason
         self._scope.cancel()
+
+
+def _line(error: Exception) -> str:
+    """Say why a link ended. A transport may be anyone's code: nothing it raises goes further."""
+    return str(error) if isinstance(error, MeshError) else repr(error)

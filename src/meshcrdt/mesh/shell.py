@@ -16,10 +16,10 @@ import trio
 
 from meshcrdt.abc import Instrument, Listener, Store
 from meshcrdt.base.dice import Dice
-from meshcrdt.errors import ClosedError, MeshError
-from meshcrdt.ipam.genesis import Genesis
+from meshcrdt.errors import ClosedError, MeshError, UsageError
+from meshcrdt.ipam.genesis import Genesis, check_universes
 from meshcrdt.mesh.admission import seek_admission
-from meshcrdt.mesh.birth import Plan
+from meshcrdt.mesh.birth import Beginning, Plan
 from meshcrdt.mesh.channel import decode_change
 from meshcrdt.mesh.credentials import Credentials
 from meshcrdt.mesh.driver import INBOX_EVENTS_MAX, Driver
@@ -29,6 +29,7 @@ from meshcrdt.mesh.mesh import Mesh
 from meshcrdt.mesh.notices import NoticeBoard
 from meshcrdt.mesh.performer import Performer
 from meshcrdt.mesh.requests import Requests
+from meshcrdt.mesh.statistics import ShellStatistics
 from meshcrdt.mesh.storekeeper import Storekeeper
 from meshcrdt.mesh.watch import WatchHub
 from meshcrdt.node import durable
@@ -70,6 +71,7 @@ class Shell:
         self._scope = trio.CancelScope(shield=True)
         self._started = trio.Event()
         self._gatekeeper: Gatekeeper | None = None
+        self._performer: Performer | None = None
         self._requests = Requests(self._inbox)
         self._notices = NoticeBoard(limits.watch_queue_max)
         self._hub = WatchHub(
@@ -85,6 +87,7 @@ class Shell:
             hub=self._hub,
             notices=self._notices,
             listening=tuple(listener.address for listener in listeners),
+            activity=self.statistics,
         )
 
     @asynccontextmanager
@@ -136,7 +139,7 @@ class Shell:
             genesis=self._genesis,
             pinned=self._plan.pinned,
         )
-        performer = Performer(
+        performer = self._performer = Performer(
             pumps=gatekeeper.pumps,
             dial=gatekeeper.dial,
             storekeeper=self.storekeeper,
@@ -156,6 +159,8 @@ class Shell:
         nursery.start_soon(driver.run)
         nursery.start_soon(self.storekeeper.run)
         nursery.start_soon(self._open_doors, gatekeeper, nursery)
+        if self._plan.beginning is Beginning.JOIN and self._plan.universes is not None:
+            nursery.start_soon(self._check_ranges)
 
     async def _open_doors(self, gatekeeper: Gatekeeper, nursery: trio.Nursery) -> None:
         """Accept callers, for a joiner with a token once it has the secret to answer them."""
@@ -172,6 +177,33 @@ class Shell:
             await self._requests.ask(lambda request: Connect(request, plan.peers))
         for listener in self._listeners:
             nursery.start_soon(gatekeeper.serve, listener, name=f"listen {listener.address}")
+
+    async def _check_ranges(self) -> None:
+        """End a joiner that asked for other ranges than the cluster has; both are named."""
+        await self.mesh.ready()
+        genesis, asked = self._genesis(), self._plan.universes
+        if genesis is not None and asked and check_universes(asked) != genesis.universes:
+            raise UsageError(
+                f"ranges {', '.join(asked)} are asked for, but cluster {genesis.cluster} has "
+                f"{', '.join(genesis.universes)}: a joiner takes the ranges of its cluster"
+            )
+
+    def statistics(self) -> ShellStatistics:
+        """Return the shell's queues and counts."""
+        gatekeeper, performer = self._gatekeeper, self._performer
+        pumps = list(gatekeeper.pumps.values()) if gatekeeper else []
+        return ShellStatistics(
+            inbox_events=self._inbox.statistics().current_buffer_used,
+            effects_waiting=performer.waiting if performer else 0,
+            requests_waiting=len(self._requests),
+            store_transactions=self.storekeeper.transactions,
+            store_batches=self.storekeeper.batches,
+            links=len(pumps),
+            link_queued_bytes=sum(pump.queued_bytes for pump in pumps),
+            half_open=len(gatekeeper.half_open) if gatekeeper else 0,
+            half_open_evicted=gatekeeper.half_open.evicted if gatekeeper else 0,
+            watchers=self._hub.watchers,
+        )
 
     def _genesis(self) -> Genesis | None:
         core = self.node.core

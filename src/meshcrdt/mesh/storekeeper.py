@@ -31,6 +31,7 @@ class Storekeeper:
         self._idle = trio.Event()
         self._idle.set()
         self.transactions = 0
+        self.batches = 0
         self.failure: str | None = None
 
     def enqueue(self, effect: Persist) -> None:
@@ -51,7 +52,7 @@ class Storekeeper:
         while True:
             await self._more.wait()
             while self._queue:
-                watermark, rows = self._gather()
+                watermark, rows, batches = self._gather()
                 try:
                     await self._store.write(rows)
                 except Exception as error:
@@ -62,15 +63,20 @@ class Storekeeper:
                     await self._inbox.send(StoreFailed(self.failure))
                     return
                 self.transactions += 1
+                self.batches += batches
                 await self._inbox.send(Persisted(watermark))
             self._idle.set()
 
-    def _gather(self) -> tuple[int, list[Row]]:
-        """Take as many whole batches, oldest first, as one transaction should hold."""
+    def _gather(self) -> tuple[int, list[Row], int]:
+        """Take as many whole batches, oldest first, as one transaction should hold.
+
+        Returns the last watermark, the rows, and the number of batches.
+        """
         first = self._queue.popleft()
-        watermark, rows = first.watermark, list(first.rows)
+        watermark, rows, batches = first.watermark, list(first.rows), 1
         while self._queue and len(rows) + len(self._queue[0].rows) <= GROUP_ROWS_MAX:
             batch = self._queue.popleft()
             watermark = batch.watermark
             rows += batch.rows
-        return watermark, rows
+            batches += 1
+        return watermark, rows, batches

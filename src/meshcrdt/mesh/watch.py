@@ -16,7 +16,7 @@ from typing import Any, Generic, TypeVar
 import trio
 from attrs import field, frozen
 
-from meshcrdt.errors import ClosedError
+from meshcrdt.errors import ClosedError, InternalError
 from meshcrdt.mesh.signals import Signal
 
 T = TypeVar("T")
@@ -228,6 +228,19 @@ class WatchHub:
             if change is not None:
                 for watch in watchers:
                     watch.push(change)
+
+    @property
+    def watchers(self) -> int:
+        """How many watches are open."""
+        maps = sum(map(len, self._maps.values()))
+        return maps + sum(map(len, self._values.values()))
+
+    def check(self) -> None:
+        """Raise InternalError when something is kept for a channel that nobody watches."""
+        if self._shown.keys() != self._maps.keys():
+            raise InternalError("what was shown is kept for other channels than are watched")
+        if not all(self._maps.values()) or not all(self._values.values()):
+            raise InternalError("a channel without watchers is kept")
 
     def close(self) -> None:
         """End every watch."""
