@@ -40,6 +40,7 @@ from meshcrdt.node.queries import Queries
 from meshcrdt.node.views import ADJACENCY, DIRECTORY
 from meshcrdt.node.wiring import Wiring
 from meshcrdt.topology.directory import MemberRecord, Standing
+from meshcrdt.topology.links import Direction
 from meshcrdt.topology.outputs import StateChanged
 from meshcrdt.topology.topology import PeerState, Topology
 from meshcrdt.topology.unicast import Unicast
@@ -188,7 +189,11 @@ class Node(Queries):
             if hello.genesis is not None:
                 self.outbox.message(event.link, 0, (messages.GENESIS_ASK,))
         elif hello.genesis is None:
-            return  # it may fetch the genesis here, nothing else
+            # It may fetch the genesis here, nothing else; then it dials again as a member.
+            if event.direction is Direction.DIALLED:
+                reason = f"{hello.peer} has not joined the cluster yet"
+                self._wiring.run(self.topology.dial_failed(event.address, reason, now), now)
+            return
         outputs = self.topology.link_opened(
             event.link,
             hello.peer,
