@@ -396,7 +396,7 @@ async def test_one_text_is_not_a_list_of_addresses():
 
 async def test_activity_shows_links_watchers_and_group_commits(autojump_clock):
     async with founder() as a, joiner() as b, a.channel("c").watch(), b.notices():
-        await until(lambda: a.activity().links == 1)
+        await until(lambda: established(a))
         async with trio.open_nursery() as nursery:
             for number in range(50):
                 nursery.start_soon(a.channel("c").put, f"k{number}", number)
