@@ -17,6 +17,12 @@ def first_block(room: Cidr, size: int) -> Cidr:
     return Cidr.of_address(room.family, room.network, length=length)
 
 
+def last_block(room: Cidr, size: int) -> Cidr:
+    """Return the last block of at most `size` addresses, a power of two, in `room`."""
+    length = length_of_size(room.family, min(size, room.size))
+    return Cidr.of_address(room.family, room.end - 1, length=length)
+
+
 def block_around(exact: Cidr, size: int) -> Cidr:
     """Return the block of `size` addresses, a power of two, that covers an address."""
     length = length_of_size(exact.family, size)

@@ -50,8 +50,11 @@ class Growth:
         starter = self._policy.starter_size(
             family=within.family, range_size=within.size, pool_size=pool, members=self.members
         )
+        if exact is not None:
+            # A claim wants one address: the block around it should leave room for others.
+            return min(starter, self._policy.small_size(within.family))
         owned = self._space.owned(within)
-        if owned == 0 or exact is not None:
+        if owned == 0:
             return starter
         return self._policy.growth_size(
             owned=owned, starter=starter, pool_size=pool, members=self.members

@@ -29,6 +29,7 @@ from meshcrdt.ipam.durable import (
     ALLOCATION_TAG,
     BLOCK_TAG,
     CARVE_TAG,
+    EVIDENCE_TAG,
     CarveRow,
 )
 from meshcrdt.ipam.engine import Engine
@@ -66,6 +67,8 @@ class Ipam:
     ) -> None:
         self._identity = identity
         self._genesis = genesis
+        self._evidence: dict[bytes, bytes] = {}
+        self._evidence_told: set[bytes] = set()
         self._engine = Engine(me=me, genesis=genesis, epoch=epoch, limits=limits, dice=dice)
 
     # --- start -------------------------------------------------------------------------
@@ -91,25 +94,40 @@ class Ipam:
         """Join one record of channel "ipam". A removal changes nothing: a join only grows."""
         if value is None:
             return self._engine.turn.finish()
-        refused = self._engine.registry.refused
-        merged = self._engine.registry.merge(key, value)
-        if self._engine.registry.refused > refused:
-            self._engine.turn.notice(
-                "warning", f"ipam record of {origin} refused: {self._engine.registry.last_fault}"
-            )
+        engine = self._engine
+        refused = engine.registry.refused
+        merged = engine.registry.merge(key, value)
+        if engine.registry.refused > refused:
+            fault = engine.registry.last_fault
+            engine.turn.notice("warning", f"ipam record of {origin} refused: {fault}")
+        if origin == engine.me and key[:1] == EVIDENCE_TAG:
+            self._evidence_told.add(key)
         if merged.evidence:
-            self._engine.turn.output(Publish(EVIDENCE_TOKEN, merged.evidence))
-            self._engine.turn.notice(
+            self._evidence.update(merged.evidence)
+            engine.turn.notice(
                 "alarm", f"two owners were recorded for one range: {key.hex()} is frozen"
             )
-        if self._engine.guardian is not None:
+            self._tell_evidence()
+        if engine.guardian is not None:
             if merged.register is not None:
-                self._engine.guardian.shard.merge(merged.register)
+                engine.guardian.shard.merge(merged.register)
             if merged.ledger is not None:
-                self._engine.guardian.shard.merge_ledger(merged.ledger)
+                engine.guardian.shard.merge_ledger(merged.ledger)
         if merged.register is not None:
             self._review(merged.register, now)
-        return self._engine.turn.finish()
+        return engine.turn.finish()
+
+    def _tell_evidence(self) -> None:
+        """Publish both values of every conflict once, so that all replicas derive the same."""
+        if not self._engine.is_ready:
+            return
+        puts = {
+            key: value for key, value in self._evidence.items() if key not in self._evidence_told
+        }
+        self._evidence.clear()
+        self._evidence_told.update(puts)
+        if puts:
+            self._engine.turn.output(Publish(EVIDENCE_TOKEN, tuple(puts.items())))
 
     def ready(self, now: float) -> list[Output]:
         """Begin to serve: everything durable has been loaded and replayed."""
@@ -120,6 +138,7 @@ class Ipam:
                 trie = self._engine.registry.trie.copy()
                 shard = Shard(self._identity, self._genesis, trie, ledgers)
                 self._engine.guardian = LoneGuardian(shard, self._genesis.policy)
+            self._tell_evidence()
             self._engine.progress(now)
         return self._engine.turn.finish()
 

@@ -98,7 +98,7 @@ class Registry:
         if key != ledger_key(ledger.peer):
             return self._refuse(f"record {key.hex()} holds the ledger of {ledger.peer}")
         held = self.ledgers.get(ledger.peer)
-        if held is not None and held.stamp >= ledger.stamp and held == ledger:
+        if held is not None and (held == ledger or held.stamp > ledger.stamp):
             return NOTHING
         fault = proof_fault(self._genesis, ledger)
         if fault is not None:

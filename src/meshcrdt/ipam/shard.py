@@ -20,7 +20,7 @@ from attrs import evolve, frozen
 
 from meshcrdt.base.ids import PeerId
 from meshcrdt.errors import InternalError
-from meshcrdt.ipam.blocks import block_around, first_block
+from meshcrdt.ipam.blocks import block_around, first_block, last_block
 from meshcrdt.ipam.durable import ledger_key, register_key
 from meshcrdt.ipam.genesis import GENESIS_SET_VERSION, Genesis
 from meshcrdt.ipam.ledger import Ledger, join_ledgers
@@ -144,17 +144,27 @@ class Shard:
         ]
 
     def _best_fit(self, order: CarveOrder) -> tuple[Cidr, Cidr] | None:
-        """Return (pool leaf, block in it): the smallest leaf that suffices, else the largest."""
+        """Return (pool leaf, block in it): the smallest leaf that suffices, else the largest.
+
+        Space for a universe as a whole comes from its end instead, so that the subnets and
+        single addresses that people name, mostly near its start, stay in the pool for every
+        host. Where nothing suffices, the largest leaf is the best there is.
+        """
+        from_end = order.within in self.trie.universes
         choices = []
         for leaf in self._pool_leaves(order.within):
             room = order.within if leaf.contains(order.within) else leaf
-            fits = room.size >= order.size
-            rank = (0, room.size) if fits else (1, -room.size)
-            choices.append((rank, room, leaf, room))
+            if room.size < order.size:
+                rank = (1, -room.size)
+            else:
+                rank = (0, 0 if from_end else room.size)
+            place = -room.network if from_end else room.network
+            choices.append((rank, place, leaf, room))
         if not choices:
             return None
         _, _, leaf, room = min(choices, key=lambda choice: choice[:2])
-        return leaf, first_block(room, order.size)
+        pick = last_block if from_end else first_block
+        return leaf, pick(room, order.size)
 
     def _carve_exact(self, order: CarveOrder, ledger: Ledger, exact: Cidr) -> Carved | Denied:
         """Carve the aligned block of the wanted size that covers one address."""

@@ -21,7 +21,7 @@ class _View:
 
     __slots__ = ("cursor", "owned", "spans", "taken", "usable")
 
-    def __init__(self, cidr: Cidr, blocks: Iterable[Cidr], cursor: int) -> None:
+    def __init__(self, cidr: Cidr, blocks: Iterable[Cidr], cursor: int | None) -> None:
         first, end = usable_bounds(cidr)
         inside = [block for block in blocks if block.overlaps(cidr)]
         bounds = [(max(block.network, first), min(block.end, end)) for block in inside]
@@ -82,7 +82,7 @@ class Space:
         for cidr, old in self._views.items():
             self._views[cidr] = self._make(cidr, old.cursor)
 
-    def _make(self, cidr: Cidr, cursor: int) -> _View:
+    def _make(self, cidr: Cidr, cursor: int | None) -> _View:
         usable = sorted(block for block, in_use in self._blocks.items() if in_use)
         view = _View(cidr, usable, cursor)
         view.taken = sum(
@@ -93,7 +93,7 @@ class Space:
     def _view(self, cidr: Cidr) -> _View:
         view = self._views.get(cidr)
         if view is None:
-            view = self._views[cidr] = self._make(cidr, cidr.network)
+            view = self._views[cidr] = self._make(cidr, None)
         return view
 
     # --- counts ------------------------------------------------------------------------
@@ -118,6 +118,9 @@ class Space:
         view = self._view(cidr)
         if view.taken >= view.usable:
             return None
+        if view.cursor is None:
+            # Begin in the largest block: the small ones were carved for a subnet or a claim.
+            view.cursor = max(view.spans, key=lambda span: (span[1] - span[0], -span[0]))[0]
         number = self._search(cidr, view, view.cursor)
         if number is None:
             number = self._search(cidr, view, cidr.network)

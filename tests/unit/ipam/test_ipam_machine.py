@@ -18,15 +18,15 @@ from meshcrdt.ipam import (
 )
 
 
-def test_ipam_first_address_is_the_one_behind_the_network_address(make_cluster):
+def test_ipam_same_workload_same_address(make_cluster):
     cluster = make_cluster()
-    assert cluster.allocate(0, "pod-1") == Allocated("10.32.0.1/12")
-    assert cluster.allocate(0, "pod-2") == Allocated("10.32.0.2/12")
-    assert cluster.allocate(0, "pod-1") == Allocated("10.32.0.1/12")
-    assert cluster.ipams[0].lookup("pod-1") == ("10.32.0.1/12",)
+    assert cluster.allocate(0, "pod-1") == Allocated("10.47.192.0/12")
+    assert cluster.allocate(0, "pod-2") == Allocated("10.47.192.1/12")
+    assert cluster.allocate(0, "pod-1") == Allocated("10.47.192.0/12")
+    assert cluster.ipams[0].lookup("pod-1") == ("10.47.192.0/12",)
     assert cluster.ipams[0].entries() == {
-        "pod-1": ("10.32.0.1/12",),
-        "pod-2": ("10.32.0.2/12",),
+        "pod-1": ("10.47.192.0/12",),
+        "pod-2": ("10.47.192.1/12",),
     }
     cluster.check()
     assert audit(cluster.ipams) == []
@@ -37,10 +37,10 @@ def test_ipam_one_address_of_each_family(make_cluster):
     ipv4, ipv6 = cluster.ipams[0].universes
     first = cluster.allocate(0, "pod", ipv4)
     second = cluster.allocate(0, "pod", ipv6)
-    assert first == Allocated("10.32.0.1/12")
+    assert first == Allocated("10.47.192.0/12")
     assert isinstance(second, Allocated)
     assert second.address.startswith("fd")
-    assert second.address.endswith("::1/48")
+    assert second.address.endswith("/48")
     assert cluster.ipams[0].lookup("pod") == (first.address, second.address)
 
 
@@ -61,7 +61,20 @@ def test_ipam_subnet_has_its_own_network_and_broadcast_addresses(make_cluster):
     assert "10.32.0.8/30" in given[2].reason
     assert cluster.allocate(0, "pod-0", "10.32.0.8/30") == given[0]
     # Another subnet is another address of the same workload.
-    assert cluster.allocate(0, "pod-0") == Allocated("10.32.0.1/12")
+    assert cluster.allocate(0, "pod-0") == Allocated("10.47.192.0/12")
+
+
+def test_ipam_a_subnet_is_shared_by_all_hosts(make_cluster):
+    """Starters leave the start of a universe alone, and a subnet is carved in small blocks."""
+    cluster = make_cluster("10.32.0.0/16", count=4)
+    given = [cluster.allocate(n % 4, f"pod-{n}", "10.32.1.0/24") for n in range(80)]
+    assert all(isinstance(outcome, Allocated) for outcome in given)
+    assert all(outcome.address.startswith("10.32.1.") for outcome in given)
+    assert len({outcome.address for outcome in given}) == 80
+    assert audit(cluster.ipams) == []
+    for n in range(4):
+        plain = cluster.allocate(n, f"plain-{n}")
+        assert not plain.address.startswith("10.32.1.")
 
 
 @pytest.mark.parametrize("subnet", ["10.99.0.0/24", "10.0.0.0/8", "x", "10.32.0.1/24", "fd01::/64"])
@@ -133,8 +146,8 @@ def test_ipam_next_fit_does_not_give_what_was_just_freed(make_cluster):
     cluster = make_cluster("10.32.0.0/12", limits=Limits(reuse_cooldown_s=0.0))
     cluster.allocate(0, "a")
     cluster.release(0, "a")
-    assert cluster.allocate(0, "b") == Allocated("10.32.0.2/12")
-    assert cluster.claim(0, "c", "10.32.0.1") == Claimed("10.32.0.1/12")
+    assert cluster.allocate(0, "b") == Allocated("10.47.192.1/12")
+    assert cluster.claim(0, "c", "10.47.192.0") == Claimed("10.47.192.0/12")
 
 
 def test_ipam_release_of_one_address_leaves_the_others(make_cluster):
@@ -174,7 +187,7 @@ def test_ipam_claim_of_another_peers_address_names_the_peer(make_cluster, gossip
     cluster = make_cluster("10.32.0.0/12", count=2)
     if gossip:
         cluster.gossip()
-    refused = cluster.claim(1, "a", "10.32.0.7")
+    refused = cluster.claim(1, "a", "10.47.192.7")
     assert isinstance(refused, Refused)
     assert refused.holder == cluster.identities[0].peer.hex()
     assert cluster.ipams[1].statistics().carves == 0
@@ -262,7 +275,7 @@ def test_ipam_before_ready_calls_wait_and_end_as_recovering(make_cluster):
     assert isinstance(cluster.outcomes[cluster.request], Recovering)
     assert cluster.allocate(0, "a") is None
     cluster.run(0, cluster.ipams[0].ready(cluster.now))
-    assert cluster.outcomes[cluster.request] == Allocated("10.5.0.1/24")
+    assert cluster.outcomes[cluster.request] == Allocated("10.5.0.252/24")
 
 
 def test_ipam_guardian_that_is_loading_puts_orders_off(make_cluster):
