@@ -53,6 +53,11 @@ def perform(world: World, step: tuple) -> None:
             world.crash(host % count)
         case ("restart", host):
             world.restart(host % count)
+        case ("snapshot", host):
+            world.hosts[host % count].keep_snapshot()
+        case ("roll back", host):
+            world.crash(host % count)
+            world.hosts[host % count].roll_back()
         case ("tick", seconds):
             world.tick(seconds)
 
@@ -91,3 +96,19 @@ def test_l1_l2_any_history_converges_and_nothing_deleted_comes_back(
     count: int, seed: int, steps: list, loss: float, repeat: float
 ) -> None:
     run_history(count, seed, steps, loss=loss, repeat=repeat)
+
+
+ROLLBACK = st.one_of(STEP, st.tuples(st.sampled_from(["snapshot", "roll back", "restart"]), HOST))
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    count=st.integers(2, 4),
+    seed=st.integers(0, 1_000_000),
+    steps=st.lists(ROLLBACK, max_size=60),
+    loss=st.sampled_from([0.0, 0.3]),
+)
+def test_f14_f20_disks_that_go_back_in_time_still_converge(
+    count: int, seed: int, steps: list, loss: float
+) -> None:
+    run_history(count, seed, steps, loss=loss)

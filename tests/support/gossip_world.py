@@ -57,6 +57,8 @@ class Host:
         self.disk: dict[str, dict[bytes, bytes]] = {}
         self.unsynced: list[Store] = []
         self.boots = 0
+        self.starts = 0
+        self.snapshot: tuple[int, dict[str, dict[bytes, bytes]]] = (0, {})
         self.replica: Replica | None = None
         self.events: list[object] = []
         self.committed: dict[int, Committed] = {}
@@ -65,7 +67,8 @@ class Host:
 
     def start(self) -> None:
         self.boots += 1
-        dice = Dice(b"%d/%d/%d" % (self.world.seed, self.number, self.boots))
+        self.starts += 1
+        dice = Dice(b"%d/%d/%d" % (self.world.seed, self.number, self.starts))
         self.replica = Replica(
             identity=self.identity,
             genesis=GENESIS,
@@ -82,6 +85,16 @@ class Host:
         """Lose memory and what the disk has not confirmed."""
         self.replica = None
         self.unsynced = []
+
+    def keep_snapshot(self) -> None:
+        """Remember the disk and the boot counter as they are."""
+        self.snapshot = (self.boots, {name: dict(rows) for name, rows in self.disk.items()})
+
+    def roll_back(self) -> None:
+        """Put the remembered disk back, as a restored virtual machine does."""
+        self.world.disks_roll_back = True
+        self.boots = self.snapshot[0]
+        self.disk = {name: dict(rows) for name, rows in self.snapshot[1].items()}
 
     def perform(self, outputs: list[object]) -> None:
         for output in outputs:

@@ -356,8 +356,8 @@ class Local:
         self._waiting -= len(flight.tickets)
         self._context.out += [Committed(t, header.epoch, header.seq) for t in flight.tickets]
 
-    def loaded(self, state: State) -> None:
-        """Take an own state from the store: its deps go on binding later headers."""
+    def inherit(self, state: State) -> None:
+        """Go on from an own state of the store or of a peer: its deps bind later headers too."""
         self._own(state.header.channel).deps.inherit(state.header.deps)
 
     @property

@@ -64,12 +64,14 @@ class Rebase:
             is_old = (dot.epoch, dot.seq) <= (state.header.epoch, state.header.seq)
             if is_old and state.tree.get(entry.key) is None:
                 self._local.stage(channel, Intent(entry.key, Purpose.DROP))
+        self._local.inherit(state)
         self._local.set_base(channel, state.ref)
         self._report(state)
 
     def went_ahead(self, before: State | None, state: State) -> None:
         """Note that a greater own header was adopted; keep what it does not know of ours."""
         channel = state.header.channel
+        self._local.inherit(state)
         if kind_of(channel) is Kind.DURABLE and before is not None:
             for entry in before.tree.entries():
                 if entry.value.dot.epoch != self._context.epoch:
@@ -114,6 +116,6 @@ class Rebase:
         if header.base == before.ref or (header.base is not None and header.base > before.ref):
             self._server.orphans.pop(header.stream, None)
             return
-        self._server.orphans[header.stream] = before
+        self._server.keep_orphan(before)
         if link is not None and self._context.peer_of(link) == header.origin:
             self._server.announce(link, before)

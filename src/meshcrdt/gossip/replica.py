@@ -165,7 +165,7 @@ class Replica(Reading):
                 stream.durable = state.ref
                 stream.arrived_at = now
             if header.origin == context.me:
-                self._local.loaded(state)
+                self._local.inherit(state)
         for key, _ in context.holdings.streams():
             if key.origin == context.me:
                 self._react(context.holdings.channels[key.channel], None)

@@ -28,6 +28,7 @@ from meshcrdt.gossip.stream import State, Stream
 
 WHOLE_BYTES_MAX = 32 * 1024
 ANSWER_MESSAGES_MAX = 4
+ORPHANS_MAX = 64
 
 
 class Server:
@@ -36,7 +37,13 @@ class Server:
     def __init__(self, context: Context) -> None:
         self._context = context
         self.orphans: dict[StreamKey, State] = {}
-        """Own-epoch states that an origin with an older disk went past: see `own.py`."""
+        """States that an origin with an older disk went past: see `rebase`."""
+
+    def keep_orphan(self, state: State) -> None:
+        """Keep a replaced state so that its origin can fetch what it missed; bounded."""
+        self.orphans[state.header.stream] = state
+        if len(self.orphans) > ORPHANS_MAX:
+            del self.orphans[next(iter(self.orphans))]
 
     def want(self, link: int, message: Want) -> None:
         """Answer a Want."""

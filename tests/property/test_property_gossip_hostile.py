@@ -1,0 +1,110 @@
+"""Whatever a peer sends, the machine neither raises nor breaks its invariants."""
+
+from __future__ import annotations
+
+import pytest
+from gossip_world import GENESIS, World, forged, whole
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from meshcrdt.errors import MalformedTree
+from meshcrdt.gossip import Misbehaved, Over, Put
+from meshcrdt.gossip.messages import Announce, Kind, Root, Want, build, parse
+
+LEAF = (
+    st.none() | st.booleans() | st.integers(-5, 70) | st.binary(max_size=40) | st.text(max_size=5)
+)
+TREE = st.recursive(LEAF, lambda inner: st.lists(inner, max_size=6).map(tuple), max_leaves=20)
+
+
+def quiet_world() -> World:
+    world = World(2)
+    world.run()
+    world.hosts[0].put(b"k", b"v", Over.ALL)
+    world.run()
+    world.all_honest = False
+    return world
+
+
+def samples() -> list[tuple]:
+    state = forged(5, {b"a": b"1", b"b": b"2"})
+    return [
+        whole(state),
+        build(Announce(state.envelope, ())),
+        build(Root(Kind.DURABLE, b"r" * 32)),
+        build(Want(state.header.stream, None)),
+        build(Want(state.header.stream, state.ref)),
+    ]
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.integers(15, 30), st.lists(TREE, max_size=5))
+def test_arbitrary_trees_never_raise(code: int, rest: list) -> None:
+    world = quiet_world()
+    host = world.hosts[0]
+    root = host.running.root
+    host.running.received(1, (code, *rest), 0.0)
+    host.running.check()
+    assert host.running.root == root
+
+
+def paths(tree: object, prefix: tuple[int, ...] = ()) -> list[tuple[int, ...]]:
+    found = [prefix]
+    if isinstance(tree, tuple):
+        for index, item in enumerate(tree):
+            found += paths(item, (*prefix, index))
+    return found
+
+
+def replaced(tree: object, path: tuple[int, ...], value: object) -> object:
+    if not path:
+        return value
+    assert isinstance(tree, tuple)
+    head, *rest = path
+    return (*tree[:head], replaced(tree[head], tuple(rest), value), *tree[head + 1 :])
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.data())
+def test_messages_with_one_changed_field_never_raise_or_show_anything(data: st.DataObject) -> None:
+    message = data.draw(st.sampled_from(samples()))
+    path = data.draw(st.sampled_from(paths(message)))
+    changed = replaced(message, path, data.draw(TREE))
+    if not isinstance(changed, tuple) or changed == message:
+        return
+    world = quiet_world()
+    host = world.hosts[0]
+    host.perform(
+        [o for o in host.running.received(1, changed, 0.0) if not isinstance(o, Misbehaved)]
+    )
+    host.running.check()
+    shown = host.view()
+    assert shown in ({b"k": [b"v"]}, {b"k": [b"v"], b"a": [b"1"], b"b": [b"2"]})
+
+
+@pytest.mark.parametrize("message", [(), (None,), (99,), (16,), (17, 0, b"\x10", None, ())])
+def test_malformed_messages_close_the_link(message: tuple) -> None:
+    world = quiet_world()
+    (out,) = world.hosts[0].running.received(1, message, 0.0)
+    assert isinstance(out, Misbehaved)
+
+
+def test_messages_of_a_closed_link_are_ignored() -> None:
+    world = quiet_world()
+    assert world.hosts[0].running.received(99, samples()[0], 0.0) == []
+
+
+def test_reading_inverts_building() -> None:
+    for message in samples():
+        assert build(parse(message, GENESIS)) == message
+    with pytest.raises(MalformedTree):
+        parse((12,), GENESIS)
+
+
+def test_a_write_survives_hostile_neighbours() -> None:
+    world = quiet_world()
+    for message in samples():
+        world.hosts[0].running.received(1, message, 0.0)
+    ticket = world.hosts[0].write("c", Put(b"mine", b"1"))
+    world.hosts[0].sync_disk()
+    assert ticket in world.hosts[0].committed
