@@ -28,6 +28,7 @@ class Allocations:
         self._rows: dict[Address, AllocationRow] = {}
         self._workloads: dict[str, dict[Address, Cidr]] = {}
         self._subnets: Counter[Cidr] = Counter()
+        self._subnet_set: frozenset[Cidr] = frozenset()
         self._cooling: deque[tuple[float, Address]] = deque()
         self._cooling_until: dict[Address, float] = {}
 
@@ -46,6 +47,8 @@ class Allocations:
     def _index(self, address: Address, row: AllocationRow) -> None:
         self._workloads.setdefault(row.workload, {})[address] = row.subnet
         self._subnets[row.subnet] += 1
+        if self._subnets[row.subnet] == 1:
+            self._subnet_set = frozenset(self._subnets)
 
     # --- queries -----------------------------------------------------------------------
 
@@ -94,9 +97,9 @@ class Allocations:
             if row.use is not Use.COOLING and cidr.contains_address(*address)
         )
 
-    def subnets(self) -> set[Cidr]:
-        """Return every subnet in which a workload holds something."""
-        return set(self._subnets)
+    def subnets(self) -> frozenset[Cidr]:
+        """Return every subnet in which a workload holds something; the same object while it is."""
+        return self._subnet_set
 
     # --- changes -----------------------------------------------------------------------
 
@@ -128,6 +131,7 @@ class Allocations:
         self._subnets[subnet] -= 1
         if not self._subnets[subnet]:
             del self._subnets[subnet]
+            self._subnet_set = frozenset(self._subnets)
         if self._cooldown_s <= 0:
             del self._rows[address]
             self.space.give_back(address)
@@ -176,7 +180,7 @@ class Allocations:
         if indexed != in_use:
             raise InternalError("allocations: the index by workload differs from the rows")
         subnets = Counter(s for held in self._workloads.values() for s in held.values())
-        if subnets != self._subnets:
+        if subnets != self._subnets or self._subnet_set != set(subnets):
             raise InternalError("allocations: the count by subnet is wrong")
         cooling = {address for address, row in self._rows.items() if row.use is Use.COOLING}
         if cooling != set(self._cooling_until):

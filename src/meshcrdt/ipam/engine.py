@@ -24,6 +24,7 @@ from meshcrdt.ipam.register import Register, RequestId
 from meshcrdt.ipam.registry import Registry
 from meshcrdt.ipam.shard import CarveOrder, Denial, Denied
 from meshcrdt.ipam.turn import Turn
+from meshcrdt.ranges import Cidr
 
 
 class Engine:
@@ -52,6 +53,8 @@ class Engine:
         self.is_ready = False
         self.is_draining = False
         self.turn = Turn()
+        self._ranges = tuple(sorted(genesis.ranges))
+        self._subnets_seen: frozenset[Cidr] = frozenset()
 
     def progress(self, now: float) -> None:
         """Serve what can be served, ask for what is missing, end what is late."""
@@ -78,8 +81,11 @@ class Engine:
 
     def _grow(self, now: float) -> None:
         """Ask ahead of need, in every universe and in the subnets that workloads use."""
-        ranges = {*self.registry.trie.universes, *self.holdings.allocations.subnets()}
-        for within in sorted(ranges):
+        subnets = self.holdings.allocations.subnets()
+        if subnets is not self._subnets_seen:
+            self._subnets_seen = subnets
+            self._ranges = tuple(sorted({*self.registry.trie.universes, *subnets}))
+        for within in self._ranges:
             carve = self.growth.ahead(within, now)
             if carve is not None:
                 self.turn.rows([carve.stored])

@@ -76,7 +76,7 @@ class Growth:
 
     def ahead(self, within: Cidr, now: float) -> Carve | None:
         """Return a new request for a range that runs short, or None."""
-        owned, free = self._space.owned(within), self._space.free(within)
+        owned, free = self._space.counts(within)
         if free * FREE_SHARE_MIN >= owned > 0:
             return None
         if self._resting.get(within, now) > now or self.carves.is_full:

@@ -102,6 +102,11 @@ class Space:
         """Addresses of a range in own blocks that are not suspended."""
         return self._view(cidr).owned
 
+    def counts(self, cidr: Cidr) -> tuple[int, int]:
+        """Return (owned, free) of a range with one look-up."""
+        view = self._view(cidr)
+        return view.owned, view.usable - view.taken
+
     def usable(self, cidr: Cidr) -> int:
         """Addresses of a range that workloads can have at all, taken or not."""
         return self._view(cidr).usable
