@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from meshcrdt.crdt.ormap import ORMap
     from meshcrdt.crdt.orset import ORSet
     from meshcrdt.crdt.pncounter import PNCounter
-    from meshcrdt.errors import MeshError, NotReached, UsageError
+    from meshcrdt.errors import MeshError, NotReached, NotReady, UsageError
     from meshcrdt.ipam.outcomes import (
         Allocated,
         Claimed,
@@ -37,21 +37,30 @@ if TYPE_CHECKING:
         TimedOut,
         Unreachable,
     )
+    from meshcrdt.mesh.birth import Security
     from meshcrdt.mesh.mesh import Mesh
     from meshcrdt.mesh.open import open_mesh
+    from meshcrdt.mesh.receipt import Receipt
+    from meshcrdt.mesh.watch import ABSENT, Change, Lost, Snapshot
+    from meshcrdt.node.events import Durability
     from meshcrdt.node.node import Node
     from meshcrdt.ranges.cidr import Cidr
     from meshcrdt.ranges.rangeset import RangeSet
+    from meshcrdt.topology.dialer import Discovery
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "ABSENT": "mesh.watch",
     "Allocated": "ipam.outcomes",
+    "Change": "mesh.watch",
     "Cidr": "ranges.cidr",
     "Claimed": "ipam.outcomes",
     "DisableWinsFlag": "crdt.flags",
+    "Discovery": "topology.dialer",
     "Dot": "base.ids",
     "Draining": "ipam.outcomes",
+    "Durability": "node.events",
     "EnableWinsFlag": "crdt.flags",
     "Epoch": "base.ids",
     "Exhausted": "ipam.outcomes",
@@ -60,20 +69,25 @@ _HOMES = {
     "GSet": "crdt.gset",
     "LWWRegister": "crdt.lww",
     "Limits": "base.limits",
+    "Lost": "mesh.watch",
     "MVRegister": "crdt.mvreg",
     "Mesh": "mesh.mesh",
     "MeshError": "errors",
     "Node": "node.node",
     "NotReached": "errors",
+    "NotReady": "errors",
     "ORMap": "crdt.ormap",
     "ORSet": "crdt.orset",
     "OriginMap": "crdt.origin_map",
     "PNCounter": "crdt.pncounter",
     "PeerId": "base.ids",
     "RangeSet": "ranges.rangeset",
+    "Receipt": "mesh.receipt",
     "Recovering": "ipam.outcomes",
     "Refused": "ipam.outcomes",
     "Released": "ipam.outcomes",
+    "Security": "mesh.birth",
+    "Snapshot": "mesh.watch",
     "TimedOut": "ipam.outcomes",
     "Unreachable": "ipam.outcomes",
     "UsageError": "errors",
@@ -81,12 +95,16 @@ _HOMES = {
 }
 
 __all__ = [
+    "ABSENT",
     "Allocated",
+    "Change",
     "Cidr",
     "Claimed",
     "DisableWinsFlag",
+    "Discovery",
     "Dot",
     "Draining",
+    "Durability",
     "EnableWinsFlag",
     "Epoch",
     "Exhausted",
@@ -95,20 +113,25 @@ __all__ = [
     "GSet",
     "LWWRegister",
     "Limits",
+    "Lost",
     "MVRegister",
     "Mesh",
     "MeshError",
     "Node",
     "NotReached",
+    "NotReady",
     "ORMap",
     "ORSet",
     "OriginMap",
     "PNCounter",
     "PeerId",
     "RangeSet",
+    "Receipt",
     "Recovering",
     "Refused",
     "Released",
+    "Security",
+    "Snapshot",
     "TimedOut",
     "Unreachable",
     "UsageError",

@@ -31,7 +31,5 @@ def test_one_seed_gives_one_trace_in_any_process(seed: int) -> None:
 
 
 def test_different_seeds_give_different_traces() -> None:
-    traces = [
-        World(Scenario.swarm(seed, duration_s=30.0)).run().trace_hash for seed in range(4)
-    ]
+    traces = [World(Scenario.swarm(seed, duration_s=30.0)).run().trace_hash for seed in range(4)]
     assert len(set(traces)) == len(traces)

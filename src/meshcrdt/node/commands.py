@@ -77,9 +77,7 @@ def _in_cluster(
         case events.Put():
             _declare(core, wiring, command.channel, views.MAP_TYPE)
             value = views.map_encode(core.replica, command.channel, command.key, command.value)
-            wiring.write_for(
-                command.request, command.channel, [Put(command.key, value, Over.ALL)]
-            )
+            wiring.write_for(command.request, command.channel, [Put(command.key, value, Over.ALL)])
         case events.Delete():
             views.check_user_channel(command.channel)
             wiring.write_for(command.request, command.channel, [Drop(command.key, Over.ALL)])
@@ -103,9 +101,7 @@ def _in_cluster(
             )
             wiring.run(outputs, now)
         case events.Release():
-            outputs = core.ipam.release(
-                command.request, command.workload, command.address, now
-            )
+            outputs = core.ipam.release(command.request, command.workload, command.address, now)
             wiring.run(outputs, now)
         case events.SetName():
             wiring.write_for(command.request, views.NAMES, [_name_change(core, command)])
@@ -134,9 +130,7 @@ def _declare(core: Core, wiring: Wiring, channel: str, type_name: str) -> None:
     if declared is None:
         staged = core.replica.own_value(views.CHANNELS, channel.encode())
         if staged is None:
-            wiring.write_own(
-                views.CHANNELS, {channel.encode(): views.declaration(type_name)}
-            )
+            wiring.write_own(views.CHANNELS, {channel.encode(): views.declaration(type_name)})
             return
         declared = type_name if staged == views.declaration(type_name) else "another type"
     if declared != type_name:

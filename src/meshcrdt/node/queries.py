@@ -23,7 +23,9 @@ from meshcrdt.topology.directory import Standing
 from meshcrdt.topology.topology import PeerState, Topology
 from meshcrdt.wire import content_hash
 
-EMPTY_DIGESTS = {name: content_hash(()).hex() for name in (views.DIRECTORY, views.IPAM, views.NAMES)}
+EMPTY_DIGESTS = {
+    name: content_hash(()).hex() for name in (views.DIRECTORY, views.IPAM, views.NAMES)
+}
 """Channels that every member holds, shown also while nobody has written to them."""
 
 
@@ -44,7 +46,7 @@ class Queries:
 
     @property
     def state(self) -> str:
-        """"starting" until there is a genesis, then "ready", at the end "draining"."""
+        """ "starting" until there is a genesis, then "ready", at the end "draining"."""
         if self.draining:
             return "draining"
         return "starting" if self.core is None else "ready"

@@ -89,9 +89,7 @@ def lattice_value(replica: Replica, channel: str, lattice: type[Lattice]) -> Any
     return value
 
 
-def lattice_encode(
-    replica: Replica, channel: str, lattice: type[Lattice], delta: Lattice
-) -> bytes:
+def lattice_encode(replica: Replica, channel: str, lattice: type[Lattice], delta: Lattice) -> bytes:
     """Return the record value of this node's contribution joined with a delta."""
     own = _contribution(replica.own_value(channel, LATTICE_KEY), lattice)
     joined = delta if own is None else own.join(delta)

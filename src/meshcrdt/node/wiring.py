@@ -28,7 +28,6 @@ LANE_LIVENESS, LANE_UNICAST, LANE_DELTA, LANE_REPAIR = range(4)
 GOSSIP_LANES = {gossip.Lane.DELTA: LANE_DELTA, gossip.Lane.REPAIR: LANE_REPAIR}
 
 
-
 class Wiring:
     """The switchboard of one node."""
 

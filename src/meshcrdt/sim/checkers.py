@@ -41,9 +41,7 @@ def check_whole(host: Host) -> list[str]:
 
 def check_addresses(hosts: list[Host]) -> list[str]:
     """I1 and I2: no address is live at two hosts; blocks do not overlap."""
-    running = [
-        (host, host.node.core) for host in hosts if host.node is not None and host.node.core
-    ]
+    running = [(host, host.node.core) for host in hosts if host.node is not None and host.node.core]
     found = list(audit([core.ipam for _, core in running]))
     holders: dict[str, str] = {}
     for host, core in running:
