@@ -38,6 +38,7 @@ from meshcrdt.daemon.startup import (
     default_subnet_inside,
     effective_dataplane,
     mesh_options,
+    probe_listeners,
     same_ranges,
 )
 from meshcrdt.daemon.workloads.plane import bare_plane, bridge_name
@@ -100,46 +101,52 @@ class _Running:
     async def run(self) -> None:
         """Start, serve until told to end, end."""
         settings = self._settings
+        probe_listeners(settings.listen)
         bound = bind_surfaces(settings, self._stack)
+        names = await bind_names(settings)
+        if names is not None:
+            self._stack.callback(names.close)
         off = await effective_dataplane(settings)
         options = mesh_options(settings, self._launch.token)
         drain = self._stack.enter_context(trio.CancelScope())
         try:
-            await self._with_mesh(bound, options, off, drain)
+            await self._with_mesh(bound, names, options, off, drain)
         except HandshakeError as error:
             source = settings.join_file
             told = "" if source is None else f"the token from {token_source(source)}: "
             raise CommandError(f"{told}{error}") from None
 
     async def _with_mesh(
-        self, bound: Bound, options: dict[str, Any], off: str | None, drain: trio.CancelScope
+        self,
+        bound: Bound,
+        names: DnsServer | None,
+        options: dict[str, Any],
+        off: str | None,
+        drain: trio.CancelScope,
     ) -> None:
         settings = self._settings
         async with open_mesh(instrument=self._observer, **options) as mesh:
             daemon = Daemon(mesh=mesh, settings=settings, control=self._control)
             zone = Zone(settings.dns_domain, MeshNames(mesh))
-            names = None if settings.no_dns else await bind_names(settings, zone)
             async with trio.open_nursery() as background:
                 async with trio.open_nursery() as surfaces:
-                    self._serve(surfaces, background, daemon, bound, names)
+                    self._serve(surfaces, daemon, bound)
+                    if names is not None:
+                        daemon.dns_address = names.address
+                        background.start_soon(names.run, zone)
+                    background.start_soon(_log_notices, mesh)
                     try:
                         await self._until_stopping(
                             background, daemon, zone, off, options["underlay"]
                         )
                     finally:
                         drain.deadline = trio.current_time() + DRAIN_S_MAX
-                await self._leave(daemon)
+                await self._say_goodbye(daemon)
                 background.cancel_scope.cancel()
+            await self._clean_host(daemon)
 
-    def _serve(
-        self,
-        surfaces: trio.Nursery,
-        background: trio.Nursery,
-        daemon: Daemon,
-        bound: Bound,
-        names: DnsServer | None,
-    ) -> None:
-        """Start the servers; the API's end by themselves, with their last answer sent."""
+    def _serve(self, surfaces: trio.Nursery, daemon: Daemon, bound: Bound) -> None:
+        """Start the API's servers; they end by themselves, with their last answer sent."""
         app = make_app(daemon)
         for listener in bound.api:
             surfaces.start_soon(serve_api, app, listener, self._control.stopping)
@@ -148,10 +155,6 @@ class _Running:
             address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
             guarded = Guard(app, token=bearer_token(self._settings.state_dir), address=address)
             surfaces.start_soon(serve_api, guarded, bound.tcp, self._control.stopping)
-        if names is not None:
-            daemon.dns_address = names.address
-            background.start_soon(names.run)
-        background.start_soon(_log_notices, daemon.mesh)
 
     async def _until_stopping(
         self,
@@ -211,8 +214,8 @@ class _Running:
             )
         starter.ready()
 
-    async def _leave(self, daemon: Daemon) -> None:
-        """Say goodbye to the cluster and clean the host, where `reset` asks for it."""
+    async def _say_goodbye(self, daemon: Daemon) -> None:
+        """Tell the cluster that this node leaves it, where `reset` asks for it."""
         if not self._control.wipe:
             return
         try:
@@ -220,7 +223,13 @@ class _Running:
                 await daemon.mesh.leave()
         except MeshError as error:
             _LOG.warning("the cluster was not told: %s", error)
-        if daemon.workloads is not None:
+
+    async def _clean_host(self, daemon: Daemon) -> None:
+        """Remove what the dataplane set up, where `reset` asks for it.
+
+        Only once nothing watches any more: the watch restores what somebody removes.
+        """
+        if self._control.wipe and daemon.workloads is not None:
             await bare_plane(bridge_name(self._settings.state_dir)).reset()
 
 
