@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from meshcrdt.errors import MalformedTree
 from meshcrdt.gossip import Misbehaved, Over, Put
-from meshcrdt.gossip.messages import Announce, Kind, Root, Want, build, parse
+from meshcrdt.gossip.channels import Kind
+from meshcrdt.gossip.messages import Announce, Root, Want, build, parse
 
 LEAF = (
     st.none() | st.booleans() | st.integers(-5, 70) | st.binary(max_size=40) | st.text(max_size=5)

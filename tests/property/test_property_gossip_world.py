@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import enum
+from collections.abc import Iterator
+
+import pytest
 from gossip_world import World
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from meshcrdt.gossip import Drop, Over, Put
+from meshcrdt.base.dice import Dice
+from meshcrdt.gossip import Drop, Over, Put, deltas, serve, stream
 
 KEYS = st.sampled_from([b"a", b"b", b"c"])
 HOST = st.integers(0, 4)
@@ -37,6 +42,13 @@ def perform(world: World, step: tuple) -> None:
         case ("put", host, channel, key, value, over):
             if world.hosts[host % count].replica is not None:
                 world.hosts[host % count].write(channel, Put(key, value, scope(channel, over)))
+        case ("bulk", host, stamp, start, size):
+            if world.hosts[host % count].replica is not None:
+                keys = [b"%d" % n for n in range(start, start + size)]
+                value = b"v%d" % stamp
+                world.hosts[host % count].write(
+                    "c", *[Put(k, value) if sum(k + value) % 7 else Drop(k) for k in keys]
+                )
         case ("drop", host, channel, key, over):
             if world.hosts[host % count].replica is not None:
                 world.hosts[host % count].write(channel, Drop(key, scope(channel, over)))
@@ -88,7 +100,7 @@ def run_history(
 @given(
     count=st.integers(3, 5),
     seed=st.integers(0, 1_000_000),
-    steps=st.lists(STEP, max_size=60),
+    steps=st.lists(STEP, min_size=10, max_size=120),
     loss=st.sampled_from([0.0, 0.1, 0.4]),
     repeat=st.sampled_from([0.0, 0.3]),
 )
@@ -105,10 +117,68 @@ ROLLBACK = st.one_of(STEP, st.tuples(st.sampled_from(["snapshot", "roll back", "
 @given(
     count=st.integers(2, 4),
     seed=st.integers(0, 1_000_000),
-    steps=st.lists(ROLLBACK, max_size=60),
+    steps=st.lists(ROLLBACK, min_size=10, max_size=100),
     loss=st.sampled_from([0.0, 0.3]),
 )
 def test_f14_f20_disks_that_go_back_in_time_still_converge(
     count: int, seed: int, steps: list, loss: float
 ) -> None:
     run_history(count, seed, steps, loss=loss)
+
+
+class Story(enum.Enum):
+    """What a long random history is about."""
+
+    PLAIN = "plain"
+    TREES = "trees"
+    ROLLBACKS = "rollbacks"
+
+
+def long_history(dice: Dice, story: Story) -> Iterator[tuple]:
+    """Yield many steps; shapes that Hypothesis rarely builds by itself."""
+    channels = ["c", "c", "c", "d", "~v"]
+    for _ in range(dice.choice([40, 100, 250])):
+        roll = dice.uniform(0, 1)
+        host, key = dice.integer(0, 4), dice.choice([b"a", b"b", b"c"])
+        channel, over = dice.choice(channels), dice.choice(list(Over))
+        if story is Story.TREES and roll < 0.05:
+            stamp, start = dice.integer(0, 999), dice.integer(0, 200)
+            yield ("bulk", host, stamp, start, dice.choice([10, 100, 300]))
+        elif story is Story.ROLLBACKS and roll < 0.03:
+            yield (dice.choice(["snapshot", "roll back", "restart"]), host)
+        elif roll < 0.32:
+            yield ("put", host, channel, key, dice.raw(2), over)
+        elif roll < 0.44:
+            yield ("drop", host, channel, key, over)
+        elif roll < 0.66:
+            yield ("deliver", dice.choice([0, 0, dice.integer(0, 50)]), dice.integer(1, 12))
+        elif roll < 0.80:
+            yield ("disk", host, dice.integer(1, 3))
+        elif roll < 0.90:
+            yield (dice.choice(["cut", "heal"]), host, dice.integer(0, 4))
+        elif roll < 0.92:
+            yield ("crash", host)
+        elif roll < 0.96:
+            yield ("restart", host)
+        else:
+            yield ("tick", dice.choice([0.5, 3.0]))
+
+
+@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("story", Story, ids=lambda story: story.value)
+def test_long_histories_converge(story: Story, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    dice = Dice(b"%s/%d" % (story.value.encode(), seed))
+    if story is Story.TREES:
+        monkeypatch.setattr(serve, "WHOLE_BYTES_MAX", 0)
+        monkeypatch.setattr(stream, "JOURNAL_STEPS_MAX", 2)
+        for module in (serve, deltas):
+            monkeypatch.setattr(module, "MESSAGE_BYTES_MAX", 3_000)
+    world = run_history(
+        dice.integer(3, 5),
+        seed,
+        list(long_history(dice, story)),
+        loss=dice.choice([0.0, 0.1, 0.4]),
+        repeat=dice.choice([0.0, 0.3]),
+    )
+    if story is Story.TREES:
+        assert sum(host.running.statistics().trees_fetched for host in world.hosts)

@@ -1,7 +1,8 @@
 """Floor 3, gossip: how state spreads: signed streams, deltas, tree sync, receipts."""
 
 from meshcrdt.gossip.changes import Change, Drop, Over, Put
-from meshcrdt.gossip.holdings import VOLATILE_PREFIX, Visible
+from meshcrdt.gossip.channels import VOLATILE_PREFIX
+from meshcrdt.gossip.holdings import Visible
 from meshcrdt.gossip.outputs import (
     Alarm,
     Committed,

@@ -11,13 +11,12 @@ from collections.abc import Callable
 
 from meshcrdt.base.ids import PeerId
 from meshcrdt.gossip.broadcast import Broadcast
+from meshcrdt.gossip.channels import Kind, kind_of
 from meshcrdt.gossip.context import Context, Settled
 from meshcrdt.gossip.deltas import delta_between
 from meshcrdt.gossip.durable import forget_rows, state_rows
 from meshcrdt.gossip.header import Ref, StreamKey
-from meshcrdt.gossip.holdings import kind_of
 from meshcrdt.gossip.merkle import MerkleMap, changed_keys
-from meshcrdt.gossip.messages import Kind
 from meshcrdt.gossip.outputs import Alarm, Lane, StreamChanged
 from meshcrdt.gossip.parking import Parked, Parking, unmet
 from meshcrdt.gossip.record import Record

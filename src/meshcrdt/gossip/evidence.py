@@ -36,22 +36,28 @@ class Evidence:
         """Return every proof."""
         return tuple(self._proofs.values())
 
-    def consider(self, one: Envelope, other: Envelope, link: int | None) -> None:
-        """Take two headers, both verified by the caller; does nothing unless they clash."""
+    def is_news(self, one: Envelope, other: Envelope) -> bool:
+        """Return whether two headers clash and prove more than what is known."""
         if not _clash(one, other):
+            return False
+        place = (one.header.stream, one.header.epoch)
+        known = self._proofs.get(place)
+        if known is None:
+            return len(self._proofs) < PROOFS_MAX
+        return _rank(Proof(one, other)) < _rank(known)
+
+    def consider(self, one: Envelope, other: Envelope, link: int | None) -> None:
+        """Take two headers, both verified by the caller; does nothing unless it is news."""
+        if not self.is_news(one, other):
             return
         first, second = sorted((one, other), key=lambda envelope: envelope.header.hash)
         header = first.header
         place = (header.stream, header.epoch)
-        known = self._proofs.get(place)
-        if known is not None and _rank(known) <= _rank(Proof(first, second)):
-            return
-        if known is None and len(self._proofs) >= PROOFS_MAX:
-            return
+        is_first = place not in self._proofs
         context = self._context
         proof = self._proofs[place] = Proof(first, second)
         context.store(((EVIDENCE_TABLE, _row_key(place), _row_value(proof)),))
-        if known is None:
+        if is_first:
             context.out.append(Equivocated(header.origin, header.channel, header.epoch, header.seq))
         for other_link in context.links:
             if other_link != link:
@@ -59,16 +65,15 @@ class Evidence:
 
     def received(self, link: int, proof: Proof) -> None:
         """Take a proof from a peer: both signatures are checked here."""
+        stream = proof.first.header.stream
         if not _clash(proof.first, proof.second):
-            self._context.waste(proof.first.header.stream, "proof of nothing", link)
+            self._context.waste(stream, "proof of nothing", link)
+        elif not self.is_news(proof.first, proof.second):
             return
-        known = self._proofs.get((proof.first.header.stream, proof.first.header.epoch))
-        if known is not None and _rank(known) <= _rank(proof):
-            return
-        if not all(self._is_signed(envelope) for envelope in (proof.first, proof.second)):
-            self._context.waste(proof.first.header.stream, "signature", link)
-            return
-        self.consider(proof.first, proof.second, link)
+        elif not all(self._is_signed(envelope) for envelope in (proof.first, proof.second)):
+            self._context.waste(stream, "signature", link)
+        else:
+            self.consider(proof.first, proof.second, link)
 
     def _is_signed(self, envelope: Envelope) -> bool:
         self._context.counters.verified += 1

@@ -15,18 +15,11 @@ from attrs import frozen
 from meshcrdt.base.ids import Dot, PeerId
 from meshcrdt.base.limits import Limits
 from meshcrdt.errors import InternalError
+from meshcrdt.gossip.channels import Kind, Scope, kind_of, scope_of
 from meshcrdt.gossip.header import Dep, StreamKey
 from meshcrdt.gossip.merkle import MerkleMap
-from meshcrdt.gossip.messages import Kind
 from meshcrdt.gossip.record import Record
 from meshcrdt.gossip.stream import State, Stream
-
-VOLATILE_PREFIX = "~"
-
-
-def kind_of(channel: str) -> Kind:
-    """Return whether a channel is stored and in digests: the name says it."""
-    return Kind.VOLATILE if channel.startswith(VOLATILE_PREFIX) else Kind.DURABLE
 
 
 @frozen
@@ -44,6 +37,7 @@ class Channel:
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.scope = scope_of(name)
         self.streams: dict[PeerId, Stream] = {}
         self.index: dict[bytes, dict[PeerId, Record]] = {}
         self.checked: tuple[State, ...] = ()
@@ -89,7 +83,9 @@ class Channel:
             if record.value is None:
                 return ()
             return (Visible(origin, key, record.dot, record.value),)
-        dead = {dot for record in records.values() for dot in record.supersedes}
+        dead: set[Dot] = set()
+        if self.scope is Scope.SHARED:
+            dead = {dot for record in records.values() for dot in record.supersedes}
         return tuple(
             Visible(origin, key, record.dot, record.value)
             for origin, record in sorted(records.items())
@@ -98,6 +94,8 @@ class Channel:
 
     def superseded_by(self, key: bytes, dot: Dot) -> list[PeerId]:
         """Return the origins whose held record of this key supersedes a dot."""
+        if self.scope is Scope.OWNED:
+            return []  # whoever names another's record here is not heard (L4)
         return [
             origin for origin, record in self.index.get(key, {}).items() if dot in record.supersedes
         ]
@@ -150,6 +148,10 @@ class Holdings:
         for channel in self.channels.values():
             for origin, stream in channel.streams.items():
                 yield StreamKey(channel.name, origin), stream
+
+    def channels_of(self, origin: PeerId) -> frozenset[str]:
+        """Return the channels in which an origin has a stream here."""
+        return frozenset(self._channels_of.get(origin, ()))
 
     def admits(self, key: StreamKey) -> bool:
         """Return whether one more stream of this origin fits.

@@ -153,9 +153,14 @@ class Intake:
 
     def _equivocation(self, envelope: Envelope, held: Envelope, link: int) -> None:
         known = evolve(envelope, public=held.public)
+        if not self._evidence.is_news(known, held):
+            return
         self._context.counters.verified += 1
         if known.verified_by(self._context.verify):
             self._evidence.consider(known, held, link)
+        else:
+            self._context.counters.bad_signatures += 1
+            self._context.waste(held.header.stream, "signature", link)
 
     def _verified(self, envelope: Envelope, link: int) -> Envelope | None:
         """Return the envelope with its key when signature and rules hold, else None."""

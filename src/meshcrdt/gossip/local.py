@@ -15,12 +15,11 @@ from meshcrdt.base.ids import Dot
 from meshcrdt.errors import CapacityError, InternalError, UsageError
 from meshcrdt.gossip.cancels import Deps, Intent, Purpose, record_after
 from meshcrdt.gossip.changes import Change, Over, Put
+from meshcrdt.gossip.channels import Kind, Scope, kind_of, scope_of
 from meshcrdt.gossip.context import Context
 from meshcrdt.gossip.durable import state_rows
 from meshcrdt.gossip.header import Dep, Header, Ref, StreamKey, seal
-from meshcrdt.gossip.holdings import kind_of
 from meshcrdt.gossip.merkle import NO_HASH, MerkleMap
-from meshcrdt.gossip.messages import Kind
 from meshcrdt.gossip.outputs import Committed, Store
 from meshcrdt.gossip.record import RECORD_OVERHEAD_BYTES, Record
 from meshcrdt.gossip.stream import State, changed_tree
@@ -123,8 +122,8 @@ class Local:
             raise CapacityError(
                 f"write_queue_max is reached: {limits.write_queue_max} writes wait for the disk"
             )
-        key = StreamKey(own.name, self._context.me)
-        if not self._context.holdings.admits(key):
+        names = self._channels.keys() | self._context.holdings.channels_of(self._context.me)
+        if own.name not in names and len(names) >= limits.streams_per_origin_max:
             raise CapacityError(
                 f"streams_per_origin_max is reached: {limits.streams_per_origin_max} channels"
             )
@@ -151,10 +150,9 @@ class Local:
         over: frozenset[Dot] = frozenset() if before is None else before.over
         if before is not None and before.keep is not None:
             over |= frozenset(before.keep.supersedes)
-        if change.over is Over.ALL and kind_of(own.name) is Kind.VOLATILE:
-            # A restart opens the channel empty: the cancel would go and the record come back.
+        if change.over is Over.ALL and scope_of(own.name) is Scope.OWNED:
             raise UsageError(
-                f"channel {own.name!r} is volatile: only own records can be changed in it"
+                f"channel {own.name!r} is owned: only own records can be changed in it"
             )
         if change.over is Over.ALL:
             # Observed now, not at the flush: what arrives in between is concurrent and stays.

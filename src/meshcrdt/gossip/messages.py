@@ -14,8 +14,10 @@ from typing import TypeAlias
 
 from attrs import frozen
 
+from meshcrdt.base.limits import DEFAULT_LIMITS
 from meshcrdt.base.tree import Tree, take_bytes, take_int, take_peer, take_str, take_tuple
 from meshcrdt.errors import MalformedTree
+from meshcrdt.gossip.channels import Kind
 from meshcrdt.gossip.header import Envelope, KeyOnWire, Ref, StreamKey, take_channel
 from meshcrdt.gossip.merkle import DEPTH_MAX, FANOUT, HASH_BYTES
 from meshcrdt.gossip.record import Record
@@ -42,13 +44,6 @@ class Code(IntEnum):
     ABSENT = 24
     PROOF = 25
     REFUSED = 26
-
-
-class Kind(IntEnum):
-    """Which tree over all streams: the one in every digest, or the one never stored."""
-
-    DURABLE = 0
-    VOLATILE = 1
 
 
 class Ending(IntEnum):
@@ -303,7 +298,7 @@ def _read_delta(fields: tuple[Tree, ...], genesis: bytes) -> Delta:
             for record in take_tuple(fields[2], "puts")
         ),
         tuple(
-            take_bytes(key, "drop", size_max=HEADER_KEY_BYTES_MAX)
+            take_bytes(key, "drop", size_max=DEFAULT_LIMITS.key_bytes_max)
             for key in take_tuple(fields[3], "drops")
         ),
     )
@@ -332,8 +327,6 @@ def _read_proof(fields: tuple[Tree, ...], genesis: bytes) -> Proof:
     first, second = (Envelope.from_tree(field, genesis) for field in fields)
     return Proof(first, second)
 
-
-HEADER_KEY_BYTES_MAX = 1_024
 
 _READERS: dict[int, tuple[int, Callable[[tuple[Tree, ...], bytes], Parsed]]] = {
     Code.ROOT: (2, lambda f, g: Root(_kind(f[0]), _hash(f[1]))),

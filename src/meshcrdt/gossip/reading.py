@@ -12,12 +12,13 @@ from attrs import frozen
 
 from meshcrdt.base.ids import Dot, Epoch, PeerId
 from meshcrdt.gossip.adopt import Adopter
+from meshcrdt.gossip.channels import Kind, kind_of
 from meshcrdt.gossip.context import Context
 from meshcrdt.gossip.evidence import Evidence
 from meshcrdt.gossip.header import Ref, StreamKey
-from meshcrdt.gossip.holdings import Visible, kind_of
+from meshcrdt.gossip.holdings import Visible
 from meshcrdt.gossip.local import Local
-from meshcrdt.gossip.messages import Kind, Proof
+from meshcrdt.gossip.messages import Proof
 from meshcrdt.gossip.quarantine import Offence
 from meshcrdt.wire import content_hash
 

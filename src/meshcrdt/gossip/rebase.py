@@ -10,11 +10,10 @@ Those records come back with their old dots; what we dropped meanwhile stays dro
 from __future__ import annotations
 
 from meshcrdt.gossip.cancels import Intent, Purpose
+from meshcrdt.gossip.channels import Kind, kind_of
 from meshcrdt.gossip.context import Context
 from meshcrdt.gossip.header import Ref, StreamKey
-from meshcrdt.gossip.holdings import kind_of
 from meshcrdt.gossip.local import Local
-from meshcrdt.gossip.messages import Kind
 from meshcrdt.gossip.outputs import Alarm, OwnStreamAhead
 from meshcrdt.gossip.serve import Server
 from meshcrdt.gossip.stream import State

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from meshcrdt.gossip.channels import Kind
 from meshcrdt.gossip.context import Context
 from meshcrdt.gossip.header import Ref, StreamKey
 from meshcrdt.gossip.merkle import NO_HASH, Inner
-from meshcrdt.gossip.messages import HEADS_MAX, Head, Heads, Kind, NodeAt, Root
+from meshcrdt.gossip.messages import HEADS_MAX, Head, Heads, NodeAt, Root
 from meshcrdt.gossip.outputs import Lane
 
 JITTER = 0.25

@@ -26,7 +26,7 @@ def alone(**limits: int) -> World:
         ("c", [Put(b"k" * 1025, b"v")], "1025 bytes"),
         ("c", [Put(b"k", b"v" * 65_537)], "65537 bytes"),
         ("c", [Put(b"good", b"v"), Drop(b"")], "0 bytes"),
-        ("~v", [Put(b"k", b"v", Over.ALL)], "volatile"),
+        ("~v", [Put(b"k", b"v", Over.ALL)], "owned"),
     ],
 )
 def test_misuse_raises_and_changes_nothing(channel: str, changes: list, reason: str) -> None:
@@ -64,7 +64,6 @@ def test_an_origin_has_a_bounded_number_of_channels() -> None:
     host = world.hosts[0]
     for name in ("a", "b"):
         host.put(b"k", b"v", channel=name)
-        host.sync_disk()
     with pytest.raises(CapacityError, match="streams_per_origin_max"):
         host.put(b"k", b"v", channel="c")
 

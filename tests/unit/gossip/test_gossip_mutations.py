@@ -14,10 +14,11 @@ from gossip_world import Violation, World, forged, whole
 from meshcrdt.errors import InternalError
 from meshcrdt.gossip import Over, Put, ToLink, cancels, intake, local
 from meshcrdt.gossip.cancels import Deps
+from meshcrdt.gossip.channels import kind_of
 from meshcrdt.gossip.context import Context
 from meshcrdt.gossip.fetch import Fetch
 from meshcrdt.gossip.header import StreamKey
-from meshcrdt.gossip.holdings import Holdings, kind_of
+from meshcrdt.gossip.holdings import Holdings
 from meshcrdt.gossip.merkle import NO_HASH, Inner, MerkleMap
 from meshcrdt.gossip.messages import Announce, Delta, parse
 from meshcrdt.gossip.record import Record

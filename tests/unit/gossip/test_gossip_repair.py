@@ -168,7 +168,7 @@ def test_f23_one_difference_among_many_streams_costs_little() -> None:
     a, b = world.hosts
     for number in range(4):
         for n in range(60):
-            state = forged(5 + number, {b"k": b"v"}, channel="c%d" % n)
+            state = forged(5 + number, {b"k": b"v"}, channel=f"c{n}")
             for host, link in ((a, 1), (b, 0)):
                 host.running.received(link, whole(state), 0.0)
     assert a.running.root == b.running.root
@@ -189,7 +189,7 @@ def test_f23_one_difference_among_many_streams_costs_little() -> None:
 
 
 def test_an_origin_with_too_many_channels_keeps_the_same_ones_everywhere() -> None:
-    states = [forged(5, {b"k": b"v"}, channel="c%d" % n) for n in range(6)]
+    states = [forged(5, {b"k": b"v"}, channel=f"c{n}") for n in range(6)]
     worlds = []
     for order in (states, states[::-1]):
         world = World(2, limits=Limits(streams_per_origin_max=3))
@@ -255,3 +255,20 @@ def test_get_of_what_is_not_held_is_answered_with_moved() -> None:
     (out,) = a.received(1, build(Get(stream, ((b"", b"h" * 32),))), 0.0)
     assert isinstance(out, ToLink)
     assert out.message == build(Nodes(stream, (), Ending.MOVED))
+
+
+def test_f27_forged_equivocation_counts_as_waste_and_known_one_costs_nothing() -> None:
+    world = World(2)
+    world.run()
+    a = world.hosts[0].running
+    held, other = (forged(5, {b"k": value}) for value in (b"1", b"2"))
+    a.received(1, whole(held), 0.0)
+    bad = evolve(other, envelope=evolve(other.envelope, signature=b"\1" * 64))
+    out = a.received(1, whole(bad), 0.0)
+    assert "signature" in [o.rule for o in out if isinstance(o, Quarantined)]
+    a.received(1, whole(other), 0.0)
+    assert len(a.equivocations()) == 1
+    verified = a.statistics().verified
+    for state in (held, other):
+        a.received(1, whole(state), 0.0)
+    assert a.statistics().verified == verified
