@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from meshcrdt.errors import UsageError
 
-DOMAIN_DEFAULT = "weave.local"
+DOMAIN_DEFAULT = "mesh.internal"
 """The domain that a name without a dot gets where the operator chose none."""
 
 LABEL_CHARACTERS_MAX = 63

@@ -10,22 +10,22 @@ from meshcrdt.names.dnsname import check_name, qualify_name
 @pytest.mark.parametrize(
     ("given_name", "key"),
     [
-        ("web", "web.weave.local"),
-        ("Web", "web.weave.local"),
-        ("web.weave.local", "web.weave.local"),
-        ("web.weave.local.", "web.weave.local"),
+        ("web", "web.mesh.internal"),
+        ("Web", "web.mesh.internal"),
+        ("web.mesh.internal", "web.mesh.internal"),
+        ("web.mesh.internal.", "web.mesh.internal"),
         ("WEB.Example.COM", "web.example.com"),
         ("_http._tcp.web", "_http._tcp.web"),
         ("top.", "top"),
-        ("a" * 63, "a" * 63 + ".weave.local"),
+        ("a" * 63, "a" * 63 + ".mesh.internal"),
     ],
 )
 def test_names_key_is_full_and_lower_case(given_name: str, key: str) -> None:
-    assert normalise_name(given_name, "weave.local") == key
+    assert normalise_name(given_name, "mesh.internal") == key
 
 
 def test_names_case_is_kept_for_people() -> None:
-    assert qualify_name("Web", "weave.local") == "Web.weave.local"
+    assert qualify_name("Web", "mesh.internal") == "Web.mesh.internal"
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_names_short_name_that_the_domain_makes_too_long_is_refused() -> None:
 @given(st.text(max_size=80))
 def test_names_normalising_is_idempotent_or_refused(text: str) -> None:
     try:
-        key = normalise_name(text, "weave.local")
+        key = normalise_name(text, "mesh.internal")
     except UsageError:
         return
     assert normalise_name(key + ".", "other.domain") == key

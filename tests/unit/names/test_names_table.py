@@ -23,7 +23,7 @@ def test_names_lookup_joins_origins_sorted_and_without_duplicates() -> None:
     say(names, ALICE, "web", "10.32.0.9", "fd00::1")
     say(names, BOB, "WEB", "10.32.0.10", "10.32.0.9")
     assert names.lookup("Web") == ("10.32.0.9", "10.32.0.10", "fd00::1")
-    assert names.lookup("web.weave.local.") == names.lookup("web")
+    assert names.lookup("web.mesh.internal.") == names.lookup("web")
     assert names.lookup("db") == ()
 
 
@@ -34,7 +34,7 @@ def test_names_hidden_origins_are_left_out() -> None:
     assert names.lookup("web", lambda origin: origin == BOB) == ("10.0.0.1",)
     assert names.reverse("10.0.0.2", lambda origin: origin == BOB) == ()
     assert list(names.entries(lambda origin: origin == ALICE)) == [
-        ("web.weave.local", ("10.0.0.2",))
+        ("web.mesh.internal", ("10.0.0.2",))
     ]
 
 
@@ -57,7 +57,7 @@ def test_names_reverse_keeps_the_case_that_was_given() -> None:
     names = Names()
     say(names, ALICE, "Web", "10.0.0.1")
     say(names, BOB, "api.Example.com", "10.0.0.1")
-    assert names.reverse("10.0.0.1") == ("api.Example.com", "Web.weave.local")
+    assert names.reverse("10.0.0.1") == ("api.Example.com", "Web.mesh.internal")
     assert names.reverse("10.0.0.99") == ()
     with pytest.raises(UsageError, match=r"'10\.0\.0'"):
         names.reverse("10.0.0")
@@ -78,10 +78,10 @@ def test_names_addresses_are_normalised() -> None:
         b"",
         b"\xff",
         encode(None),
-        encode(("web.weave.local",)),
-        encode(("web.weave.local", ("10.0.0",))),
-        encode(("web.weave.local", ("10.0.0.2", "10.0.0.1"))),
-        encode(("other.weave.local", ("10.0.0.1",))),
+        encode(("web.mesh.internal",)),
+        encode(("web.mesh.internal", ("10.0.0",))),
+        encode(("web.mesh.internal", ("10.0.0.2", "10.0.0.1"))),
+        encode(("other.mesh.internal", ("10.0.0.1",))),
         encode(("web\n", ("10.0.0.1",))),
         encode((1, ("10.0.0.1",))),
     ],
@@ -89,7 +89,7 @@ def test_names_addresses_are_normalised() -> None:
 def test_names_malformed_record_is_skipped_and_counted(value: bytes) -> None:
     names = Names()
     say(names, ALICE, "web", "10.0.0.1")
-    assert not names.update(BOB, b"web.weave.local", value)
+    assert not names.update(BOB, b"web.mesh.internal", value)
     assert names.statistics().malformed == 1
     assert names.lookup("web") == ("10.0.0.1",)
     names.check()
@@ -98,7 +98,7 @@ def test_names_malformed_record_is_skipped_and_counted(value: bytes) -> None:
 def test_names_malformed_key_is_skipped() -> None:
     names = Names()
     _, record = names.record("web", ("10.0.0.1",))
-    for key in (b"", b"WEB.weave.local", b"web\x00", b"\xff\xfe", b"web.weave.local."):
+    for key in (b"", b"WEB.mesh.internal", b"web\x00", b"\xff\xfe", b"web.mesh.internal."):
         assert not names.update(ALICE, key, record.encode())
     assert names.statistics().records == 0
     assert names.statistics().malformed == 5
@@ -108,7 +108,7 @@ def test_names_a_malformed_overwrite_ends_what_the_origin_said() -> None:
     # The view is a function of the stored records: what is under the key now counts.
     names = Names()
     say(names, ALICE, "web", "10.0.0.1")
-    assert not names.update(ALICE, b"web.weave.local", b"\xff")
+    assert not names.update(ALICE, b"web.mesh.internal", b"\xff")
     assert names.lookup("web") == ()
     names.check()
 
