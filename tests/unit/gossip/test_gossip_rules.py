@@ -542,3 +542,28 @@ def test_f33_channels_that_nobody_declared_are_kept_and_relayed() -> None:
     world.hosts[0].put(b"k", b"\xff not of any type", channel="unheard/of")
     world.run()
     assert world.hosts[2].view("unheard/of") == {b"k": [b"\xff not of any type"]}
+
+
+def test_f14_two_live_clones_do_not_outbid_each_other_for_ever() -> None:
+    """Schedule 8: every header answers only what it did not know, so the exchange ends."""
+    world = World(3)
+    for one, other in ((0, 1), (0, 2), (1, 2)):
+        world.partition(one, other)
+    world.disks_roll_back = True  # what a clone overwrites comes back: no resurrection
+    first, second, witness = world.hosts
+    world.crash(1)
+    second.identity, second.peer, second.starts = first.identity, first.peer, 50
+    world.restart(1)
+    first.put(b"a", b"1")
+    second.put(b"b", b"2")
+    first.sync_disk()
+    second.sync_disk()
+    world.heal(0, 2)
+    world.heal(1, 2)
+    world.rounds(6)
+    flushes = [host.running.statistics().flushes for host in world.hosts]
+    world.rounds(6)
+    assert [host.running.statistics().flushes for host in world.hosts] == flushes
+    assert witness.view() == first.view() == second.view() == {b"a": [b"1"], b"b": [b"2"]}
+    assert events(first, OwnStreamAhead) or events(second, OwnStreamAhead)
+    world.check()
