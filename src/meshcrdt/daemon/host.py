@@ -83,9 +83,9 @@ class HostPlane:
             return
         host = bare(self._workloads.remembered.host.addresses[0])
         try:
-            server = await open_dns(zone, host, DNS_PORT)
+            server = await open_dns(host, DNS_PORT)
         except CommandError as error:
             _LOG.warning("no names are served here: %s", error)
             return
         self._daemon.dns_address = server.address
-        nursery.start_soon(server.run)
+        nursery.start_soon(server.run, zone)

@@ -15,7 +15,7 @@ import trio
 
 from meshcrdt.daemon import places
 from meshcrdt.daemon.config import Settings
-from meshcrdt.daemon.detach import log_to_file, run_detached
+from meshcrdt.daemon.detach import LOG_NAME, log_to_file, run_detached
 from meshcrdt.daemon.exits import CommandError, ExitCode
 from meshcrdt.daemon.joining import read_token
 from meshcrdt.daemon.lines import Foreground, Starter
@@ -50,7 +50,7 @@ def _work(
 ) -> int:
     state_dir: Path = settings.state_dir
     _refuse_what_is_not_there_yet(settings)
-    _open_state_dir(state_dir)
+    is_new = _open_state_dir(state_dir)
     lock = StateLock(state_dir)
     lock.acquire()
     try:
@@ -63,16 +63,35 @@ def _work(
     except BaseException as error:
         raise _as_command_error(error) from None
     finally:
+        if is_new:
+            _remove_if_unused(state_dir)
         lock.release()
     return int(ExitCode.DONE)
 
 
-def _open_state_dir(state_dir: Path) -> None:
-    """Make or check the state directory. Raises CommandError naming it and the reason."""
+def _remove_if_unused(state_dir: Path) -> None:
+    """Remove a directory that this launch made and then found no use for."""
+    entries = set(os.listdir(state_dir))
+    if entries <= {places.LOCK_NAME, LOG_NAME}:
+        for name in entries:
+            (state_dir / name).unlink()
+        state_dir.rmdir()
+
+
+def _open_state_dir(state_dir: Path) -> bool:
+    """Make or check the state directory; returns True when it was made.
+
+    Raises CommandError naming it and the reason.
+    """
     try:
+        is_new = not state_dir.exists()
         make_directory(state_dir)
     except StoreError as error:
         raise CommandError(f"state directory: {error}") from None
+    except OSError as error:
+        raise CommandError(
+            f"state directory {state_dir} cannot be used: {error.strerror}"
+        ) from None
     try:
         entries = os.listdir(state_dir)
         probe = state_dir / f".probe.{os.getpid()}"
@@ -87,6 +106,7 @@ def _open_state_dir(state_dir: Path) -> None:
         raise CommandError(
             f"state directory {state_dir} cannot be used: {named}: {error.strerror}"
         ) from None
+    return is_new
 
 
 def _say_defaults(settings: Settings, starter: Starter) -> None:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import ipaddress
 import logging
 import socket
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from attrs import define, field
 
 from meshcrdt.daemon import places, underlay
 from meshcrdt.daemon.config import Settings
 from meshcrdt.daemon.dns.server import DnsServer, open_dns
-from meshcrdt.daemon.dns.zone import Zone
 from meshcrdt.daemon.exits import CommandError
 from meshcrdt.daemon.http.server import bind_api, bind_tcp
 from meshcrdt.daemon.workloads.plane import bare_plane, bridge_name
@@ -66,12 +67,32 @@ def _remove_socket(path: Path, inode: int) -> None:
         pass
 
 
-async def bind_names(settings: Settings, zone: Zone) -> DnsServer | None:
+def probe_listeners(urls: Sequence[str]) -> None:
+    """Raise CommandError naming the first listener whose port is taken.
+
+    The mesh opens its store before its listeners; a launch that fails here has changed
+    nothing, and its state directory still belongs to no cluster.
+    """
+    for url in urls:
+        parts = urlsplit(url)
+        if parts.scheme != "tcp" or not parts.port or not parts.hostname:
+            continue
+        family = socket.AF_INET6 if ":" in parts.hostname else socket.AF_INET
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((parts.hostname, parts.port))
+                probe.listen(1)
+            except OSError as error:
+                raise CommandError(f"cannot listen on {url}: {error.strerror or error}") from None
+
+
+async def bind_names(settings: Settings) -> DnsServer | None:
     """Open the name server where `--dns-listen` says; one that cannot be opened is an error."""
-    if settings.dns_listen is None:
+    if settings.no_dns or settings.dns_listen is None:
         return None
     host, _, port = settings.dns_listen.rpartition(":")
-    return await open_dns(zone, host.strip("[]"), int(port))
+    return await open_dns(host.strip("[]"), int(port))
 
 
 async def effective_dataplane(settings: Settings) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
@@ -22,10 +23,9 @@ _LENGTH_BYTES = 2
 
 
 class DnsServer:
-    """Serves a zone on one address, over UDP and TCP."""
+    """Serves a zone on one address, over UDP and TCP. Bound first, it gets its zone later."""
 
-    def __init__(self, zone: Zone, udp: trio.socket.SocketType, tcp: trio.SocketListener) -> None:
-        self._zone = zone
+    def __init__(self, udp: trio.socket.SocketType, tcp: trio.SocketListener) -> None:
         self._udp = udp
         self._tcp = tcp
         self._connections = 0
@@ -36,12 +36,13 @@ class DnsServer:
         host, port = self._udp.getsockname()[:2]
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
-    async def run(self) -> None:
+    async def run(self, zone: Zone) -> None:
         """Serve until cancelled, then close."""
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._serve_udp)
-                nursery.start_soon(trio.serve_listeners, self._serve_tcp, [self._tcp])
+                nursery.start_soon(self._serve_udp, zone)
+                serve_tcp = partial(self._serve_tcp, zone)
+                nursery.start_soon(trio.serve_listeners, serve_tcp, [self._tcp])
         finally:
             self.close()
 
@@ -50,11 +51,11 @@ class DnsServer:
         self._udp.close()
         self._tcp.socket.close()
 
-    async def _serve_udp(self) -> None:
+    async def _serve_udp(self, zone: Zone) -> None:
         while True:
             try:
                 data, asker = await self._udp.recvfrom(4_096)
-                response = respond(self._zone, data, over_tcp=False)
+                response = respond(zone, data, over_tcp=False)
                 if response is not None:
                     await self._udp.sendto(response, asker)
             except OSError as error:
@@ -63,26 +64,26 @@ class DnsServer:
                     raise
                 _LOG.debug("one answer was not sent: %s", error)
 
-    async def _serve_tcp(self, stream: trio.SocketStream) -> None:
+    async def _serve_tcp(self, zone: Zone, stream: trio.SocketStream) -> None:
         if self._connections >= CONNECTIONS_MAX:
             await stream.aclose()
             return
         self._connections += 1
         try:
             async with stream:
-                while await self._serve_one(stream):
+                while await self._serve_one(zone, stream):
                     pass
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             _LOG.debug("an asker broke its connection")
         finally:
             self._connections -= 1
 
-    async def _serve_one(self, stream: trio.SocketStream) -> bool:
+    async def _serve_one(self, zone: Zone, stream: trio.SocketStream) -> bool:
         """Answer one query of a connection; False ends it (RFC 7766, section 6)."""
         with trio.move_on_after(IDLE_S):
             head = await _exactly(stream, _LENGTH_BYTES)
             data = await _exactly(stream, int.from_bytes(head, "big")) if head else b""
-            response = respond(self._zone, data, over_tcp=True) if data else None
+            response = respond(zone, data, over_tcp=True) if data else None
             if response is None:
                 return False
             await stream.send_all(len(response).to_bytes(_LENGTH_BYTES, "big") + response)
@@ -101,7 +102,7 @@ async def _exactly(stream: trio.SocketStream, size_bytes: int) -> bytes:
     return data
 
 
-async def open_dns(zone: Zone, host: str, port: int) -> DnsServer:
+async def open_dns(host: str, port: int) -> DnsServer:
     """Bind one address for UDP and TCP. Raises CommandError naming it and the reason."""
     family: AddressFamily = trio.socket.AF_INET6 if ":" in host else trio.socket.AF_INET
     udp = trio.socket.socket(family, trio.socket.SOCK_DGRAM)
@@ -118,4 +119,4 @@ async def open_dns(zone: Zone, host: str, port: int) -> DnsServer:
         raise CommandError(
             f"DNS address {shown} cannot be opened: {error.strerror or error}"
         ) from None
-    return DnsServer(zone, udp, trio.SocketListener(tcp))
+    return DnsServer(udp, trio.SocketListener(tcp))
