@@ -65,8 +65,10 @@ def carry_out(node: Node, wiring: Wiring, command: events.Command, now: float) -
                     return Failed(FailureKind.STARTING, "this node has no genesis yet")
                 return _in_cluster(node, node.core, wiring, command, now)
     except UsageError as error:
+        node.patience.answered(command.request)
         return Failed(FailureKind.USAGE, str(error))
     except CapacityError as error:
+        node.patience.answered(command.request)
         return Failed(FailureKind.CAPACITY, str(error))
 
 
@@ -91,11 +93,13 @@ def _in_cluster(
                 command.request, command.channel, [Put(views.LATTICE_KEY, value, Over.OWN)]
             )
         case events.Allocate():
+            node.patience.expect(command.request, command.deadline)
             outputs = core.ipam.allocate(
                 command.request, command.workload, command.subnet, now, deadline=command.deadline
             )
             wiring.run(outputs, now)
         case events.Claim():
+            node.patience.expect(command.request, command.deadline)
             outputs = core.ipam.claim(
                 command.request, command.workload, command.address, now, deadline=command.deadline
             )
@@ -187,7 +191,7 @@ def _leave(node: Node, core: Core, wiring: Wiring, command: events.Leave) -> Non
     def left(_done: Committed, _now: float) -> None:
         node.outbox.reply(command.request, Done())
 
-    node.write_member(Standing.LEFT, left)
+    node.presence.write_member(node.epoch, Standing.LEFT, left)
 
 
 def _connect(node: Node, wiring: Wiring, command: events.Connect, now: float) -> object | None:

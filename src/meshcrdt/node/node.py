@@ -14,16 +14,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable
 
-from attrs import evolve
-
 from meshcrdt.base.dice import Dice
 from meshcrdt.base.ids import INSTANCE_BYTES, Epoch, PeerId
 from meshcrdt.errors import InternalError, MalformedTree
-from meshcrdt.gossip.outputs import Committed
 from meshcrdt.ipam.genesis import Genesis
 from meshcrdt.node import commands, durable, messages
+from meshcrdt.node.barrier import Barrier
 from meshcrdt.node.config import NodeConfig
-from meshcrdt.node.core import Core, Tables, member_value
+from meshcrdt.node.core import Core, Tables
 from meshcrdt.node.effects import Effect
 from meshcrdt.node.events import (
     Command,
@@ -36,10 +34,11 @@ from meshcrdt.node.events import (
     StoreFailed,
 )
 from meshcrdt.node.outbox import Message, Outbox
+from meshcrdt.node.patience import Patience
+from meshcrdt.node.presence import Presence
 from meshcrdt.node.queries import Queries
-from meshcrdt.node.views import ADJACENCY, DIRECTORY
 from meshcrdt.node.wiring import Wiring
-from meshcrdt.topology.directory import MemberRecord, Standing
+from meshcrdt.topology.directory import Standing
 from meshcrdt.topology.links import Direction
 from meshcrdt.topology.outputs import StateChanged
 from meshcrdt.topology.topology import PeerState, Topology
@@ -79,10 +78,11 @@ class Node(Queries):
         self.store_failure: str | None = None
         self.alarms: deque[str] = deque(maxlen=64)
         self.dead_since: dict[PeerId, float] = {}
-        self._watermark = 0
-        self._persisted = 0
-        self._waiting: deque[tuple[int, list[Callable[[float], None]]]] = deque()
+        self.patience = Patience()
+        self._barrier = Barrier()
         self._wiring = Wiring(self)
+        self.presence = Presence(config, self._wiring)
+        self._joining: Genesis | None = None
         self.outbox = Outbox(config.limits)
         if config.genesis is not None:
             self._enter(config.genesis)
@@ -107,7 +107,7 @@ class Node(Queries):
             case FrameReceived():
                 self._frame(event, now)
             case Persisted():
-                self._stored(event.watermark, now)
+                self._barrier.stored(event.watermark, now)
             case LinkOpened():
                 self._link_opened(event, now)
             case LinkClosed():
@@ -126,6 +126,8 @@ class Node(Queries):
 
     def handle_timeout(self, now: float) -> list[Effect]:
         """Let every machine whose deadline has passed act."""
+        for request, outcome in self.patience.expired(now):
+            self.outbox.reply(request, outcome)
         self._wiring.run(self.topology.handle_timeout(now), now)
         self._wiring.run(self.unicast.handle_timeout(now), now)
         if self.core is not None:
@@ -136,7 +138,11 @@ class Node(Queries):
 
     def next_deadline(self) -> float | None:
         """Return when `handle_timeout` wants to be called, or None."""
-        deadlines = [self.topology.next_deadline(), self.unicast.next_deadline()]
+        deadlines = [
+            self.topology.next_deadline(),
+            self.unicast.next_deadline(),
+            self.patience.next_deadline(),
+        ]
         if self.core is not None:
             deadlines += [
                 self.core.replica.next_deadline(),
@@ -253,8 +259,8 @@ class Node(Queries):
         # Unknown codes are of a later minor version: they are ignored, the link stays up.
 
     def _genesis_received(self, opened: LinkOpened, message: Message, now: float) -> None:
-        if self.core is not None:
-            return
+        if self.core is not None or self._joining is not None:
+            return  # one genesis, never a second one
         try:
             genesis = Genesis.from_tree(message[1] if len(message) > 1 else None)
         except MalformedTree as error:
@@ -263,6 +269,7 @@ class Node(Queries):
         if genesis.hash != opened.hello.genesis:
             self.outbox.close(opened.link, "the genesis is not the one of the handshake")
             return
+        self._joining = genesis
         self.outbox.rows.append(durable.genesis_row(genesis))
         self.when_durable(lambda later: self._join(genesis, opened.link, later))
 
@@ -282,41 +289,14 @@ class Node(Queries):
         core = self.core
         if core is None:
             raise InternalError("a node presents itself only once it has its genesis")
-        self.write_member(Standing.IN)
+        self.presence.write_member(self.epoch, Standing.IN)
+        self.presence.write_edges(self.topology.neighbours())
         self._wiring.run(core.ipam.ready(now), now)
 
-    def write_member(
-        self, standing: Standing, committed: Callable[[Committed, float], None] | None = None
-    ) -> None:
-        """Stage this node's directory record; `committed` is called once it is durable."""
-        core = self.core
-        if core is None:
-            raise InternalError("a directory record needs a genesis")
-        record = MemberRecord(
-            peer=self.me,
-            public=self.config.identity.public,
-            name=self.config.name,
-            addresses=self.config.advertise,
-            epoch=self.epoch,
-            standing=standing,
-            trusted=self.config.trusted,
-            underlay=self.config.underlay,
-            roles=(),
-        )
-        self._wiring.write_own(DIRECTORY, {bytes(self.me): member_value(record)}, committed)
-
-    def write_adjacency(self, neighbours: Iterable[PeerId]) -> None:
-        """Stage this node's side of its edges."""
-        core = self.core
-        if core is None:
-            return
-        wanted = {bytes(peer) for peer in neighbours}
-        held = {bytes(peer) for peer in core.edges(self.me)} | self._wiring.staged_edges
-        changes: dict[bytes, bytes | None] = dict.fromkeys(sorted(wanted), b"")
-        changes.update(dict.fromkeys(sorted(held - wanted)))
-        self._wiring.staged_edges = wanted
-        if changes:
-            self._wiring.write_own(ADJACENCY, changes)
+    def neighbours_changed(self, neighbours: Iterable[PeerId]) -> None:
+        """Advertise the peers that have a link, once there is a cluster to tell."""
+        if self.core is not None:
+            self.presence.write_edges(neighbours)
 
     def member_state_changed(self, change: StateChanged, now: float) -> None:
         """Remember since when a peer is dead, for names; tell the operator."""
@@ -336,33 +316,40 @@ class Node(Queries):
         """Run an action once the rows of this turn are on disk."""
         self.outbox.when_durable.append(action)
 
-    def _stored(self, watermark: int, now: float) -> None:
-        self._persisted = max(self._persisted, watermark)
-        while self._waiting and self._waiting[0][0] <= self._persisted:
-            for action in self._waiting.popleft()[1]:
-                action(now)
+    def when_all_durable(self, action: Callable[[float], None]) -> None:
+        """Run an action once all rows written so far are on disk, those of earlier turns too.
+
+        An answer may rest on a row that an earlier turn wrote and the disk still has.
+        """
+        self.outbox.when_all_durable.append(action)
 
     def _finish(self, now: float) -> list[Effect]:
         self._wiring.settle(now)
+        while not self.outbox.rows and self._barrier.is_clear:
+            ready, self.outbox.when_all_durable = self.outbox.when_all_durable, []
+            for action in ready:
+                action(now)
+            self._wiring.settle(now)
+            if not ready:
+                break
         box = self.outbox
         self.outbox = Outbox(self.limits)
         if box.when_durable and not box.rows:
             raise InternalError("an action waits for the disk, but its turn writes nothing")
         if box.rows:
-            self._watermark += 1
-            if box.when_durable:
-                self._waiting.append((self._watermark, list(box.when_durable)))
-        return box.effects(self._watermark)
+            self._barrier.issue()
+        self._barrier.hold(box.when_durable + box.when_all_durable)
+        return box.effects(self._barrier.watermark)
 
     def reepoch(self, above: Epoch, now: float) -> None:
         """Take an epoch above one that was seen of this very identity (finding F14)."""
         epoch = Epoch(max(self.epoch.counter, above.counter) + 1, self._dice.raw(INSTANCE_BYTES))
         self.epoch = epoch
-        self.config = evolve(self.config, epoch=epoch)
         self.outbox.rows.append(durable.boot_row(epoch))
         if self.core is not None:
             self.core.replica.reepoch(epoch)
-            self.write_member(Standing.IN)
+            self.presence.write_member(epoch, Standing.IN)
+            self.presence.reopened(self.topology.neighbours())
 
     # --- commands ------------------------------------------------------------------------
 

@@ -35,6 +35,7 @@ class Outbox:
     tokens: list[int] = field(factory=list)
     durable_replies: list[Reply] = field(factory=list)
     when_durable: list[Callable[[float], None]] = field(factory=list)
+    when_all_durable: list[Callable[[float], None]] = field(factory=list)
     plain: list[Effect] = field(factory=list)
     changed: dict[str, set[bytes]] = field(factory=dict)
     closing: dict[int, str] = field(factory=dict)

@@ -124,7 +124,7 @@ class Queries:
     # --- peers ---------------------------------------------------------------------------
 
     def addresses_meant(self, text: str) -> set[str]:
-        """Return the dialled addresses that an address, id, prefix or name means; none if unknown."""
+        """Return the dialled addresses that an address, id, prefix or name means, or none."""
         known = set(self.topology.targets()) | self.given
         try:
             address = parse_peer_address(text)

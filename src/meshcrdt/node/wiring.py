@@ -10,8 +10,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from meshcrdt.base.ids import PeerId
-from meshcrdt.base.tree import Tree
 from meshcrdt.errors import InternalError
 from meshcrdt.gossip import outputs as gossip
 from meshcrdt.gossip.changes import Change, Drop, Over, Put
@@ -36,7 +34,6 @@ class Wiring:
         self._queue: deque[object] = deque()
         self._tickets: dict[int, list[Callable[[gossip.Committed, float], None]]] = {}
         self._sent: dict[int, ipam.ToPeer] = {}
-        self.staged_edges: set[bytes] = set()
         self._homes: dict[type, Callable[[Any, float], None]] = {
             topology.Dial: self._dial,
             topology.CloseLink: self._close_link,
@@ -139,7 +136,7 @@ class Wiring:
         self._node.outbox.message(output.link, LANE_LIVENESS, output.message)
 
     def _neighbours_changed(self, output: topology.NeighboursChanged, now: float) -> None:
-        self._node.write_adjacency(output.neighbours)
+        self._node.neighbours_changed(output.neighbours)
 
     def _state_changed(self, output: topology.StateChanged, now: float) -> None:
         self._node.member_state_changed(output, now)
@@ -253,7 +250,14 @@ class Wiring:
     # --- ipam ----------------------------------------------------------------------------
 
     def _answer(self, output: ipam.Answer, now: float) -> None:
-        self._node.outbox.durable_reply(output.request, output.outcome)
+        patience = self._node.patience
+        patience.wait(output.request)
+
+        def confirmed(_later: float) -> None:
+            if patience.confirmed(output.request):
+                self._node.outbox.reply(output.request, output.outcome)
+
+        self._node.when_all_durable(confirmed)
 
     def _ipam_store(self, output: ipam.Store, now: float) -> None:
         self._node.outbox.rows.extend((IPAM, key, value) for key, value in output.rows)
@@ -276,10 +280,7 @@ class Wiring:
             self._sent[message_id] = output
             self.run(outputs, later)
 
-        if self._node.outbox.rows:
-            self._node.when_durable(send)  # what it says rests on rows of this very turn
-        else:
-            send(now)
+        self._node.when_all_durable(send)
 
     def _ipam_notice(self, output: ipam.Notice, now: float) -> None:
         if output.level == "alarm":

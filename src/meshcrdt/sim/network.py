@@ -10,10 +10,10 @@ from __future__ import annotations
 from attrs import define, field
 
 from meshcrdt.base.dice import Dice
-from meshcrdt.topology.links import Direction
 from meshcrdt.sim.clockwork import Clockwork
 from meshcrdt.sim.host import Host
 from meshcrdt.sim.scenario import Scenario
+from meshcrdt.topology.links import Direction
 
 DIAL_TIMEOUT_S = 5.0
 SCHEME = "sim://"
@@ -82,9 +82,9 @@ class Network:
             return
         hellos = (source.node.hello(), target.node.hello())
         refused = target.node.admits(hellos[0]) or source.node.admits(hellos[1])
-        if refused is None and None not in (hellos[0].genesis, hellos[1].genesis):
-            if hellos[0].genesis != hellos[1].genesis:
-                refused = f"clusters {hellos[0].cluster} and {hellos[1].cluster} differ"
+        both = {hello.genesis for hello in hellos} - {None}
+        if refused is None and len(both) == 2:
+            refused = f"clusters {hellos[0].cluster} and {hellos[1].cluster} differ"
         if refused is not None:
             self._fail(source, boots, address, refused, delay_s=0.0, refused=True)
             return

@@ -141,11 +141,11 @@ class Workload:
         asked.outcome = reply.outcome
         self.clock.trace(host.name, "reply", reply.request, repr(reply.outcome))
         late = self.clock.now - asked.deadline
-        if late > 1.0 and isinstance(asked.command, events.Allocate):
-            if host.paused_until + 1.0 < self.clock.now:
-                self.promises_broken.append(
-                    f"{host.name} answered request {reply.request} {late:.1f} s after its deadline"
-                )
+        awake = host.paused_until + 1.0 < self.clock.now
+        if late > 1.0 and awake and isinstance(asked.command, events.Allocate):
+            self.promises_broken.append(
+                f"{host.name} answered request {reply.request} {late:.1f} s after its deadline"
+            )
         if isinstance(reply.outcome, Written):
             self.acknowledged += 1
             written = _written(asked.command)

@@ -3,7 +3,14 @@
 import pytest
 
 from meshcrdt.crdt import GCounter, GSet
-from meshcrdt.ipam.outcomes import Allocated, Claimed, Draining, Recovering, Refused
+from meshcrdt.ipam.outcomes import (
+    Allocated,
+    Claimed,
+    Draining,
+    Recovering,
+    Refused,
+    TimedOut,
+)
 from meshcrdt.node import events
 from meshcrdt.node.outcomes import (
     Done,
@@ -289,3 +296,23 @@ def test_connect_and_forget_survive_a_restart(bench):
     assert "10.0.0.77" in unknown.reason
     assert bench.give("n1", events.Forget(3, ["10.0.0.2"])) == Done()
     assert bench.add("n1", genesis, counter=3).topology.targets() == frozenset()
+
+
+def test_a_stalled_disk_costs_the_caller_its_deadline_and_no_more(pair):
+    pair.hold_disk.add("n1")
+    pair.give("n1", events.Allocate(1, "w", None, pair.now + 2))
+    pair.pass_time(3)
+    late = pair.replies["n1", 1]
+    assert isinstance(late, TimedOut)
+    assert "disk" in late.reason
+    pair.release_disk("n1")  # no second answer: the bench asserts it
+    again = pair.give("n1", events.Allocate(2, "w", None, pair.now + 2))
+    assert again.address in pair.nodes["n1"].addresses("w")
+
+
+def test_a_repeated_call_does_not_overtake_the_row_of_the_first(pair):
+    pair.hold_disk.add("n1")
+    assert pair.give("n1", events.Allocate(1, "w", None, pair.now + 9)) is None
+    assert pair.give("n1", events.Allocate(2, "w", None, pair.now + 9)) is None
+    pair.release_disk("n1")
+    assert pair.replies["n1", 1] == pair.replies["n1", 2]

@@ -1,0 +1,43 @@
+"""The durability barrier: what waits for which watermark.
+
+Each turn that writes rows gets the next watermark. Actions registered with a watermark run
+in order once `Persisted` has reached it (finding F15).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+Action: TypeAlias = Callable[[float], None]
+
+
+class Barrier:
+    """Watermarks issued, watermarks confirmed, and who waits in between."""
+
+    def __init__(self) -> None:
+        self.watermark = 0
+        self._persisted = 0
+        self._waiting: deque[tuple[int, Sequence[Action]]] = deque()
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether everything written so far is on disk."""
+        return self._persisted >= self.watermark
+
+    def issue(self) -> None:
+        """Take the next watermark for the rows of this turn."""
+        self.watermark += 1
+
+    def hold(self, actions: Sequence[Action]) -> None:
+        """Keep actions until the newest watermark is confirmed."""
+        if actions:
+            self._waiting.append((self.watermark, actions))
+
+    def stored(self, watermark: int, now: float) -> None:
+        """Take a confirmation and run what waited for it."""
+        self._persisted = max(self._persisted, watermark)
+        while self._waiting and self._waiting[0][0] <= self._persisted:
+            for action in self._waiting.popleft()[1]:
+                action(now)
