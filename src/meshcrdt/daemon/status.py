@@ -36,6 +36,10 @@ def status_object(daemon: Daemon) -> dict[str, Any]:
             for member in seen.members
         ],
         "connections": [_connection(info) for info in seen.connections],
+        "refused": [
+            {"address": caller.source, "reason": caller.reason, "count": caller.count}
+            for caller in daemon.mesh.activity().refused
+        ],
         "ipam": {
             "universes": [
                 {"cidr": u.cidr, "owned": u.owned, "free": u.free, "used": u.used}

@@ -21,12 +21,14 @@ from meshcrdt.errors import (
     LinkError,
     MeshError,
     ProtocolError,
+    WrongSecret,
 )
 from meshcrdt.mesh.admission import admit
 from meshcrdt.mesh.credentials import Credentials
 from meshcrdt.mesh.half_open import HalfOpen
 from meshcrdt.mesh.links import SecureLink, exchange_verdicts, initiate, respond
 from meshcrdt.mesh.pump import Pump
+from meshcrdt.mesh.refusals import Refusals
 from meshcrdt.node.events import DialFailed, Event
 from meshcrdt.topology.links import Direction
 from meshcrdt.transports.registry import transport_for
@@ -63,6 +65,7 @@ class Gatekeeper:
         self._pinned = pinned
         self._numbers = itertools.count(1)
         self.half_open = HalfOpen(limits)
+        self.refusals = Refusals()
         self.pumps: dict[int, Pump] = {}
 
     # --- dialling ------------------------------------------------------------------------
@@ -85,7 +88,7 @@ class Gatekeeper:
                 await self._failed(address, f"{address} has not {what} in time")
                 return
             except HandshakeError as error:
-                await self._failed(address, str(error), refused=True)
+                await self._failed(address, self._explained(error), refused=True)
                 return
             except Exception as error:
                 # The address may be a peer's idea and the transport anyone's code.
@@ -95,6 +98,13 @@ class Gatekeeper:
         finally:
             if link is not None:
                 await link.aclose()
+
+    def _explained(self, error: HandshakeError) -> str:
+        """Name our cluster where the other end said nothing: it may be of another one."""
+        genesis = self._genesis()
+        if genesis is None or not isinstance(error, WrongSecret):
+            return str(error)
+        return f"{error}; this node is of cluster {genesis.cluster}"
 
     async def _failed(self, address: str, reason: str, *, refused: bool = False) -> None:
         log.debug("dial failed: %s", reason)
@@ -134,9 +144,12 @@ class Gatekeeper:
                 log.debug("%s did not finish the handshake in time", link.remote)
             except (LinkError, ProtocolError, ClosedError) as error:
                 log.info("a caller was turned away: %s", error)
+                if isinstance(error, HandshakeError):
+                    self.refusals.note(link.remote, str(error))
             except Exception:
                 log.exception("accepting %s failed", link.remote)
             if secure is not None:
+                self.refusals.welcomed(link.remote)
                 await self._carry(secure)
         finally:
             await link.aclose()

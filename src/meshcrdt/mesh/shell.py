@@ -203,6 +203,7 @@ class Shell:
             half_open=len(gatekeeper.half_open) if gatekeeper else 0,
             half_open_evicted=gatekeeper.half_open.evicted if gatekeeper else 0,
             watchers=self._hub.watchers,
+            refused=gatekeeper.refusals.latest() if gatekeeper else (),
         )
 
     def _genesis(self) -> Genesis | None:

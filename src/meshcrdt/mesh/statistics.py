@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from attrs import frozen
 
+from meshcrdt.mesh.refusals import RefusedCaller
+
 
 @frozen(kw_only=True)
 class ShellStatistics:
@@ -27,3 +29,5 @@ class ShellStatistics:
     half_open_evicted: int
     """Callers that gave way to newer ones since the start."""
     watchers: int
+    refused: tuple[RefusedCaller, ...] = ()
+    """Sources that were turned away, the latest first."""

@@ -103,6 +103,9 @@ def status_text(shown: dict[str, Any]) -> str:
     ]
     if connections:
         parts.append(table(("ADDRESS", "PEER", "STATE", "SEALED", "RTT", "REASON"), connections))
+    refused = [(c["address"], c["count"], c["reason"]) for c in shown.get("refused", ())]
+    if refused:
+        parts.append(table(("TURNED AWAY", "TIMES", "REASON"), refused))
     return "\n\n".join(parts)
 
 

@@ -1,0 +1,48 @@
+"""Who was turned away is kept for status: bounded, by source, with the last reason."""
+
+import trio
+
+from meshcrdt.mesh.open import open_mesh
+from meshcrdt.mesh.refusals import SOURCES_MAX, Refusals, RefusedCaller
+
+
+def test_a_source_is_counted_once_with_its_last_reason():
+    refusals = Refusals()
+    refusals.note("tcp://192.0.2.1:4001", "first")
+    refusals.note("tcp://192.0.2.2:4001", "other")
+    refusals.note("tcp://192.0.2.1:4002", "second")
+    assert refusals.latest() == (
+        RefusedCaller(source="192.0.2.1", reason="second", count=2),
+        RefusedCaller(source="192.0.2.2", reason="other", count=1),
+    )
+    refusals.welcomed("tcp://192.0.2.1:4003")
+    assert [caller.source for caller in refusals.latest()] == ["192.0.2.2"]
+
+
+def test_the_longest_silent_source_gives_way():
+    refusals = Refusals()
+    for number in range(SOURCES_MAX + 1):
+        refusals.note(f"tcp://192.0.2.{number}:1", "stranger")
+        refusals.check()
+        refusals.note("tcp://198.51.100.1:1", "busy")
+    sources = [caller.source for caller in refusals.latest()]
+    assert len(sources) == SOURCES_MAX
+    assert sources[0] == "198.51.100.1"
+    assert "192.0.2.0" not in sources
+
+
+async def test_another_cluster_is_named_at_both_ends(autojump_clock):
+    first, second = b"\x01" * 32, b"\x02" * 32
+    async with (
+        open_mesh(name="a", listen=["mem://refusing"], secret=first) as a,
+        open_mesh(name="b", secret=second) as b,
+    ):
+        await b.connect(["mem://refusing"])
+        while not a.activity().refused:  # noqa: ASYNC110 - virtual time
+            await trio.sleep(0.1)
+        (caller,) = a.activity().refused
+        assert a.cluster[:16] in caller.reason
+        assert b.cluster[:16] in caller.reason
+        while not any(c.reason for c in b.status().connections):  # noqa: ASYNC110
+            await trio.sleep(0.1)
+        assert f"this node is of cluster {b.cluster}" in b.status().connections[0].reason
