@@ -75,6 +75,7 @@ class Node(Queries):
         self.links: dict[int, LinkOpened] = {}
         self.given: set[str] = set(config.peers)
         self.draining = False
+        self.rollbacks_seen = 0
         self.store_failure: str | None = None
         self.alarms: deque[str] = deque(maxlen=64)
         self.dead_since: dict[PeerId, float] = {}
@@ -343,6 +344,7 @@ class Node(Queries):
 
     def reepoch(self, above: Epoch, now: float) -> None:
         """Take an epoch above one that was seen of this very identity (finding F14)."""
+        self.rollbacks_seen += 1
         epoch = Epoch(max(self.epoch.counter, above.counter) + 1, self._dice.raw(INSTANCE_BYTES))
         self.epoch = epoch
         self.outbox.rows.append(durable.boot_row(epoch))
