@@ -3,7 +3,7 @@
 
 PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,$(if $(shell $(p) -c 'import sys; print("y" * (sys.version_info >= (3, 11)))' 2>/dev/null),$(p))))
 VENV := .venv
-NOX := $(VENV)/bin/nox --no-venv --non-interactive --report /dev/null -s
+NOX := PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(VENV)/bin/nox --no-venv --non-interactive -s
 
 .PHONY: help demo test system lint types docs soak fuzz bench clean
 
@@ -21,8 +21,8 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	       "(Debian and Ubuntu: apt install python3-venv)" >&2; exit 1; }
 	@echo "Installing into $(VENV) (once) ..."
 	@$(PYTHON) -m venv $(VENV)
-	@$(VENV)/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt 'pip>=25.1'
-	@$(VENV)/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt \
+	@$(VENV)/bin/python -m pip install -qq --disable-pip-version-check -c constraints.txt 'pip>=25.1'
+	@$(VENV)/bin/python -m pip install -qq --disable-pip-version-check -c constraints.txt \
 	  -e '.[daemon,testing]' --group test --group lint --group docs --group tasks
 	@touch $@
 
