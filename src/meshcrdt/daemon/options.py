@@ -57,11 +57,21 @@ def _choice(what: str, *accepted: str) -> Callable[[str], str]:
     return check
 
 
+def peer_address(text: str, source: str = "peer") -> str:
+    """Return an address as a URL that a transport here serves. Raises UsageError."""
+    from meshcrdt.transports.registry import transport_for
+
+    url = parse_peer_address(text, source=source)
+    transport_for(url)
+    return url
+
+
 def _listen(text: str) -> str:
-    return parse_peer_address(text, source="listener")
+    return peer_address(text, "listener")
 
 
 def _advertise(text: str) -> str:
+    # Others may have transports that are not installed here.
     return parse_peer_address(text, source="advertised address")
 
 
@@ -89,7 +99,7 @@ OPTIONS: tuple[Option, ...] = (
         name="peers",
         flag="PEER",
         kind=Kind.MANY,
-        check=parse_peer_address,
+        check=peer_address,
         default=(),
         help="Addresses of members to connect to.",
     ),

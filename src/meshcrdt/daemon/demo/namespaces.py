@@ -74,17 +74,18 @@ class Hosts:
     """Three hosts and a workload on each, as network namespaces."""
 
     def __init__(self, tag: str) -> None:
-        self._tag = tag
+        self.tag = tag
+        """What every namespace's name begins with."""
         self._switch = f"{tag}-sw"
         self._made: list[str] = []
 
     def host(self, number: int) -> str:
         """Return the namespace of a host."""
-        return f"{self._tag}-h{number}"
+        return f"{self.tag}-h{number}"
 
     def workload(self, number: int) -> str:
         """Return the namespace of the workload on a host."""
-        return f"{self._tag}-w{number}"
+        return f"{self.tag}-w{number}"
 
     def inside(self, namespace: str) -> tuple[str, ...]:
         """Return what runs a command in a namespace."""

@@ -10,11 +10,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from meshcrdt.base.hosts import parse_peer_address
 from meshcrdt.daemon import values
 from meshcrdt.daemon.context import Daemon
 from meshcrdt.daemon.http.problems import Problem, feature_off, unknown
 from meshcrdt.daemon.http.requests import Fields
+from meshcrdt.daemon.options import peer_address
 from meshcrdt.daemon.status import status_object
 
 TOKEN_TTL_S = 3_600.0
@@ -63,7 +63,7 @@ class PeerRoutes:
     async def connect(self, request: Request) -> Response:
         """POST /v1/connect."""
         fields = await Fields.of(request, "peers")
-        peers = fields.texts("peers", parse_peer_address, at_least=1)
+        peers = fields.texts("peers", peer_address, at_least=1)
         await self._mesh.connect(peers)
         return JSONResponse({"peers": list(peers)})
 

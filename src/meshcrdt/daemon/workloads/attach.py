@@ -69,7 +69,7 @@ class Workloads:
         place = await trio.to_thread.run_sync(find_place, target)
         async with self._lock:
             before = self._find(place.id)
-            entry = before or _fresh(target, place)
+            entry = before or _fresh(target, place, kept=self._mesh.ipam.lookup(place.id))
             if before is not None and before.identity != place.identity:
                 entry = evolve(before, namespace=place.namespace, identity=place.identity)
             if before is None:
@@ -104,18 +104,12 @@ class Workloads:
         """Return the entry with the addresses that were asked for, or one of each family."""
         if not wanted and entry.addresses:
             return entry
-        held = set(self._mesh.ipam.lookup(entry.id))
-        addresses, given = list(entry.addresses), list(entry.given)
+        addresses = list(entry.addresses)
         for ask in wanted or self._one_of_each_family():
             address = await self._take(entry.id, ask)
             if address not in addresses:
                 addresses.append(address)
-            if address not in held and address not in given:
-                given.append(address)
-            entry = evolve(
-                entry, addresses=tuple(addresses), given=tuple(given), mac=mac_of(addresses[0])
-            )
-        return entry
+        return evolve(entry, addresses=tuple(addresses), mac=mac_of(addresses[0]))
 
     def _one_of_each_family(self) -> list[str]:
         asks: list[str] = []
@@ -178,10 +172,8 @@ class Workloads:
     async def _take_back(self, entry: Attached, before: Attached | None) -> None:
         """Undo an attach that failed: back to `before`."""
         try:
-            stays = set() if before is None else set(before.addresses)
-            for address in entry.given:
-                if address not in stays:
-                    await self._mesh.ipam.release(entry.id, bare(address))
+            stays = () if before is None else before.addresses
+            await self._give_back(entry, self._beyond(entry, stays))
             if before is None:
                 self._drop(entry.id)
                 await self._mesh.workloads.remove(entry.id)
@@ -222,7 +214,6 @@ class Workloads:
             left = evolve(
                 entry,
                 addresses=staying,
-                given=tuple(a for a in entry.given if a not in going),
                 mac=mac_of(staying[0]),
             )
             self._remember(left)
@@ -232,9 +223,18 @@ class Workloads:
             await self._mesh.workloads.remove(entry.id)
         if self.plane is not None:
             await self.plane.settle()
-        for address in going:
-            if address in entry.given:
-                await self._mesh.ipam.release(entry.id, bare(address))
+        await self._give_back(entry, going)
+
+    async def _give_back(self, entry: Attached, going: Sequence[str]) -> None:
+        """Release addresses of an id, except those that it held before attach."""
+        kept = set(bares(entry.kept))
+        for address in bares(going):
+            if address not in kept:
+                await self._mesh.ipam.release(entry.id, address)
+
+    def _beyond(self, entry: Attached, staying: Sequence[str]) -> list[str]:
+        """Return what the id holds now besides `staying`: what an unfinished attach took."""
+        return [a for a in self._mesh.ipam.lookup(entry.id) if bare(a) not in bares(staying)]
 
     async def release_gone(self, ids: Sequence[str]) -> None:
         """Detach the workloads whose namespace no longer exists."""
@@ -314,6 +314,7 @@ class Workloads:
         for entry in self.remembered.workloads:
             if not entry.addresses:
                 _LOG.info("an attach of %s did not finish before the last end", entry.id)
+                await self._give_back(entry, self._beyond(entry, ()))
                 self._drop(entry.id)
                 continue
             await self._mesh.workloads.set(entry.id, bares(entry.addresses), mac=entry.mac)
@@ -352,14 +353,14 @@ class Workloads:
         save_records(self._state_dir, self.remembered)
 
 
-def _fresh(target: str, place: Place) -> Attached:
+def _fresh(target: str, place: Place, *, kept: tuple[str, ...]) -> Attached:
     return Attached(
         id=place.id,
         target=target,
         namespace=place.namespace,
         identity=place.identity,
         addresses=(),
-        given=(),
+        kept=kept,
         names=(),
         mac="",
         since=time.time(),

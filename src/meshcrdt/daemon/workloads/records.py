@@ -24,8 +24,8 @@ FORMAT = 1
 class Attached:
     """One workload: where it is, and what it has there.
 
-    `addresses` have prefix lengths. `given` are those that attach took and detach gives
-    back; an address that the id held before stays with it (contract: addresses).
+    `addresses` have prefix lengths. `kept` are those that the id held before: they stay with
+    it after a detach, which gives back all others (contract: addresses).
     """
 
     id: str
@@ -33,7 +33,7 @@ class Attached:
     namespace: str
     identity: str
     addresses: tuple[str, ...]
-    given: tuple[str, ...]
+    kept: tuple[str, ...]
     names: tuple[str, ...]
     mac: str
     since: float
