@@ -51,10 +51,8 @@ def docs(session: nox.Session) -> None:
 @nox.session
 def soak(session: nox.Session) -> None:
     """Deep runs: many seeds, many examples."""
-    session.run(
-        "pytest", "-q", "-n", WORKERS, "tests/property", "tests/sim",
-        env={"MESHCRDT_SOAK": "1"}, *session.posargs,
-    )  # fmt: skip
+    paths = ("tests/property", "tests/sim", *session.posargs)
+    session.run("pytest", "-q", "-n", WORKERS, *paths, env={"MESHCRDT_SOAK": "1"})
 
 
 @nox.session

@@ -94,7 +94,7 @@ class Listener(Protocol):
         ...
 
     async def accept(self) -> Link:
-        """Return the next incoming link. Raises ClosedError after aclose; never for one bad peer."""
+        """Return the next incoming link; raises ClosedError after aclose, never for a bad peer."""
         ...
 
     async def aclose(self) -> None:
@@ -106,7 +106,7 @@ class Transport(Protocol):
     """One URL scheme. Found by the entry point group `meshcrdt.transports`."""
 
     async def listen(self, url: str, *, frame_bytes_max: int) -> Listener:
-        """Open a listener. Raises ListenError naming the URL and the reason, UsageError for a bad URL."""
+        """Open a listener; raises ListenError naming URL and reason, UsageError for a bad URL."""
         ...
 
     async def dial(self, url: str, *, frame_bytes_max: int) -> Link:

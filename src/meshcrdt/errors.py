@@ -13,7 +13,7 @@ class MeshError(Exception):
 
 
 class UsageError(MeshError, ValueError):
-    """You passed a value that is not accepted. Nothing changed; correct the value and call again."""
+    """You passed a value that is not accepted. Nothing changed; correct it and call again."""
 
 
 class ClosedError(MeshError):

@@ -13,15 +13,20 @@ CONTROL_PORT = 6783
 def parse_peer_address(text: str, *, source: str = "peer") -> str:
     """Return the canonical URL of a peer address.
 
-    Accepted: a URL with a scheme, or HOST, HOST:PORT, [IPV6]:PORT, which mean tcp.
+    Accepted: a URL with a scheme, or HOST, HOST:PORT, [IPV6]:PORT, which mean tcp. A tcp
+    URL without a port gets the control port.
     Raises UsageError naming the text and where it came from.
     """
     text = text.strip()
     if not text or any(c.isspace() or ord(c) < 32 for c in text) or len(text) > 512:
         raise UsageError(f"{source} {text!r} is not an address: HOST[:PORT] or URL is accepted")
-    if "://" in text:
+    scheme, separator, rest = text.partition("://")
+    if separator and scheme.lower() != "tcp":
         return text
-    host, port = split_host_port(text, default_port=CONTROL_PORT, source=source)
+    # A port that no transport can use is refused where somebody still reads the answer.
+    host, port = split_host_port(
+        rest if separator else text, default_port=CONTROL_PORT, source=source
+    )
     shown = f"[{host}]" if ":" in host else host
     return f"tcp://{shown}:{port}"
 

@@ -21,6 +21,7 @@ class PeerId(bytes):
     __slots__ = ()
 
     def __new__(cls, raw: bytes) -> PeerId:
+        """Take 16 bytes; raises UsageError for another number."""
         if len(raw) != PEER_ID_BYTES:
             raise UsageError(f"a peer id has {PEER_ID_BYTES} bytes, not {len(raw)}")
         return super().__new__(cls, raw)

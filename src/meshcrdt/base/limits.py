@@ -13,7 +13,6 @@ from attrs import Attribute, field, frozen
 from meshcrdt.errors import UsageError
 
 
-
 def _positive(_: object, attribute: Attribute[Any], value: float) -> None:
     if not value > 0:
         raise UsageError(f"{attribute.name} is {value}: more than zero is accepted")

@@ -8,12 +8,12 @@ field, what it was and what is accepted.
 
 from __future__ import annotations
 
-from typing import TypeAlias, Union
+from typing import TypeAlias
 
 from meshcrdt.base.ids import INSTANCE_BYTES, PEER_ID_BYTES, Dot, Epoch, PeerId
 from meshcrdt.errors import MalformedTree
 
-Tree: TypeAlias = Union[None, bool, int, bytes, str, tuple["Tree", ...]]
+Tree: TypeAlias = bool | int | bytes | str | tuple["Tree", ...] | None
 
 INT_MAX = (1 << 63) - 1
 
