@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Mapping
+from contextlib import aclosing
 from typing import Any, TypeVar
 from urllib.parse import unquote_to_bytes
 
@@ -64,10 +65,11 @@ async def json_body(request: Request) -> Any:
     """Return the body as any JSON value; raises the Problem of a bad or too large one."""
     data = bytearray()
     try:
-        async for chunk in request.stream():
-            data += chunk
-            if len(data) > BODY_BYTES_MAX:
-                raise bad_value(f"the body has over {BODY_BYTES_MAX} bytes, more than accepted")
+        async with aclosing(request.stream()) as chunks:
+            async for chunk in chunks:
+                data += chunk
+                if len(data) > BODY_BYTES_MAX:
+                    raise bad_value(f"the body has over {BODY_BYTES_MAX} bytes: too many")
     except ClientDisconnect:
         raise bad_value("the body was not sent to its end") from None
     try:

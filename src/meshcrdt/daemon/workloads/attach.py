@@ -6,7 +6,6 @@ whatever fails later is taken back. A workload whose namespace vanishes is detac
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import time
 from collections.abc import Sequence
@@ -17,7 +16,7 @@ import trio
 from attrs import evolve
 
 from meshcrdt.daemon.exits import CommandError, ExitCode
-from meshcrdt.daemon.http.outcomes import outcome_object
+from meshcrdt.daemon.workloads.addresses import Addresses
 from meshcrdt.daemon.workloads.desired import bare, bares
 from meshcrdt.daemon.workloads.plane import Plane
 from meshcrdt.daemon.workloads.records import Attached, HostPresence, Remembered, save_records
@@ -27,7 +26,6 @@ from meshcrdt.dataplane.mac import mac_of
 from meshcrdt.dataplane.namespaces import opened
 from meshcrdt.dataplane.paths import why_no_trust
 from meshcrdt.errors import MeshError
-from meshcrdt.ipam.outcomes import Allocated, Claimed, Outcome
 from meshcrdt.names.dnsname import normalise_name
 
 if TYPE_CHECKING:
@@ -36,7 +34,6 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger("meshcrdt.workloads")
 HOST_ID = "meshcrdt:host"
 """The workload that stands for the host itself."""
-ADDRESS_TIMEOUT_S = 5.0
 
 
 class Workloads:
@@ -54,7 +51,7 @@ class Workloads:
         self._mesh = mesh
         self._domain = domain
         self._state_dir = state_dir
-        self._default_subnet = default_subnet
+        self._addresses = Addresses(mesh, default_subnet)
         self._lock = trio.Lock()
         self.remembered = remembered
         self.plane: Plane | None = None
@@ -105,49 +102,11 @@ class Workloads:
         if not wanted and entry.addresses:
             return entry
         addresses = list(entry.addresses)
-        for ask in wanted or self._one_of_each_family():
-            address = await self._take(entry.id, ask)
+        for ask in wanted or self._addresses.one_of_each_family():
+            address = await self._addresses.take(entry.id, ask)
             if address not in addresses:
                 addresses.append(address)
         return evolve(entry, addresses=tuple(addresses), mac=mac_of(addresses[0]))
-
-    def _one_of_each_family(self) -> list[str]:
-        asks: list[str] = []
-        families: set[int] = set()
-        for universe in self._universes():
-            version = ipaddress.ip_network(universe).version
-            if version not in families:
-                asks.append("net:default" if not families else f"net:{universe}")
-                families.add(version)
-        return asks
-
-    def _universes(self) -> tuple[str, ...]:
-        return tuple(universe.cidr for universe in self._mesh.status().universes)
-
-    async def _take(self, workload: str, ask: str) -> str:
-        """Get one address, as `attach` is asked for it; returns it with its prefix length."""
-        outcome: Outcome
-        if ask.startswith("net:"):
-            subnet = self._default_subnet if ask == "net:default" else ask.removeprefix("net:")
-            outcome = await self._mesh.ipam.allocate(
-                workload, subnet=subnet, timeout=ADDRESS_TIMEOUT_S
-            )
-        else:
-            outcome = await self._mesh.ipam.claim(workload, bare(ask), timeout=ADDRESS_TIMEOUT_S)
-        if isinstance(outcome, Allocated | Claimed):
-            return self._with_prefix(outcome.address)
-        shown = outcome_object(outcome)
-        raise CommandError(f"{shown['outcome']}: {shown['reason']}", body=shown)
-
-    def _with_prefix(self, address: str) -> str:
-        if "/" in address:
-            return address
-        parsed = ipaddress.ip_address(address)
-        for universe in self._universes():
-            network = ipaddress.ip_network(universe)
-            if parsed in network:
-                return f"{address}/{network.prefixlen}"
-        return f"{address}/{parsed.max_prefixlen}"
 
     async def _go_live(self, entry: Attached, plane: Plane) -> None:
         await self._mesh.workloads.set(entry.id, bares(entry.addresses), mac=entry.mac)
@@ -256,9 +215,9 @@ class Workloads:
             if host.addresses:
                 return True
             addresses = []
-            for ask in self._one_of_each_family():
+            for ask in self._addresses.one_of_each_family():
                 try:
-                    addresses.append(await self._take(HOST_ID, ask))
+                    addresses.append(await self._addresses.take(HOST_ID, ask))
                 except CommandError as error:
                     _LOG.info("the host has no address of its own yet: %s", error)
                     return False
@@ -273,7 +232,7 @@ class Workloads:
         async with self._lock:
             addresses = list(self.remembered.host.addresses)
             for ask in wanted:
-                address = await self._take(HOST_ID, ask)
+                address = await self._addresses.take(HOST_ID, ask)
                 if address not in addresses:
                     addresses.append(address)
             await self._set_host(HostPresence(addresses=tuple(addresses), is_exposed=True))
