@@ -18,7 +18,8 @@ def parse_peer_address(text: str, *, source: str = "peer") -> str:
     Raises UsageError naming the text and where it came from.
     """
     text = text.strip()
-    if not text or any(c.isspace() or ord(c) < 32 for c in text) or len(text) > 512:
+    is_short = not text or text.endswith("://")
+    if is_short or any(c.isspace() or ord(c) < 32 for c in text) or len(text) > 512:
         raise UsageError(f"{source} {text!r} is not an address: HOST[:PORT] or URL is accepted")
     scheme, separator, rest = text.partition("://")
     if separator and scheme.lower() != "tcp":

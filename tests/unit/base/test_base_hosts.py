@@ -1,0 +1,42 @@
+"""Addresses of endpoints: what is accepted, and what it becomes."""
+
+import pytest
+
+from meshcrdt.base.hosts import parse_peer_address
+from meshcrdt.errors import UsageError
+
+
+@pytest.mark.parametrize(
+    ("text", "url"),
+    [
+        ("192.0.2.7", "tcp://192.0.2.7:6783"),
+        ("192.0.2.7:80", "tcp://192.0.2.7:80"),
+        ("tcp://192.0.2.7", "tcp://192.0.2.7:6783"),
+        ("TCP://host.example:80", "tcp://host.example:80"),
+        ("2001:db8::1", "tcp://[2001:db8::1]:6783"),
+        ("tcp://[2001:db8::1]:80", "tcp://[2001:db8::1]:80"),
+        ("unix:///run/x.sock", "unix:///run/x.sock"),
+        ("mem://n1", "mem://n1"),
+    ],
+)
+def test_addresses_become_urls(text, url):
+    assert parse_peer_address(text) == url
+    assert parse_peer_address(url) == url
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("tcp://127.0.0.1:99999", "99999"),
+        ("127.0.0.1:http", "http"),
+        ("tcp://", "tcp://"),
+        ("tcp://[::1", "[::1"),
+        ("a b", "a b"),
+        ("", "''"),
+    ],
+)
+def test_what_is_no_address_is_named(text, named):
+    with pytest.raises(UsageError) as caught:
+        parse_peer_address(text, source="listener")
+    assert named in str(caught.value)
+    assert "listener" in str(caught.value)
