@@ -1,0 +1,81 @@
+"""`kill -9` of any daemon: workloads do not notice, and it comes back as it was."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+from acceptance_cluster import OPTIONS
+from acceptance_hosts import figure, until
+
+pytestmark = [pytest.mark.root, pytest.mark.system, pytest.mark.timeout(120)]
+
+ANSWERS_S = 3.0
+SILENCE_S = 1.0
+"""A machine under load delays a record by so much without anything being wrong."""
+
+
+@pytest.mark.parametrize("victim", [1, 2, 3])
+def test_established_traffic_goes_on_and_the_daemon_comes_back(
+    trio_of_hosts: Any, victim: int
+) -> None:
+    cluster = trio_of_hosts
+    daemon, other = cluster.daemons[victim], victim % 3 + 1
+    daemon.ok("allocate", "kept")
+    daemon.ok("dns-add", f"kept{victim}", "192.0.2.7")
+    until("the mesh is whole", cluster.is_equal, within_s=10.0)
+    before = said(daemon)
+    where = [cluster.namespace(str(n)) for n in (victim, other)]
+    until("traffic flows", lambda: cluster.reaches(str(victim), str(other)), within_s=5.0)
+    talk = cluster.site.talk(*where, cluster.addresses[str(other)])
+    daemon.kill()
+    dead = cluster.daemons[other].status
+    until("the others notice", lambda: f"h{victim}" not in alive_names(dead()), within_s=5.0)
+    # The state directory knows the cluster: neither PEER nor token nor range is given.
+    took_s = daemon.launch("--name", f"h{victim}", *OPTIONS)
+    assert took_s < ANSWERS_S
+    assert said(daemon) == before
+    until("the mesh is whole", cluster.is_equal, within_s=10.0)
+    heard = talk.end()
+    figure(f"kill -9 of daemon {victim}: ready again after {took_s:.2f} s; workloads: {heard}")
+    assert heard["sent"] > 100
+    assert heard["in_order"]
+    assert (heard["tcp_lost"], heard["udp_lost"]) == (0, 0)
+    assert heard["tcp_silence_s"] < SILENCE_S
+    assert daemon.json("allocate", "kept")["address"] in before["held"]["kept"]
+    assert cluster.held_twice() == set()
+
+
+def test_a_state_directory_is_all_that_a_restart_needs(trio_of_hosts: Any) -> None:
+    cluster = trio_of_hosts
+    daemon = cluster.daemons[3]
+    before = said(daemon)
+    daemon.kill()
+    began = time.monotonic()
+    daemon.launch()
+    answered_s = time.monotonic() - began
+    assert answered_s < ANSWERS_S
+    assert said(daemon) == before
+    figure(f"restart by state directory alone: ready after {answered_s:.2f} s")
+    # The trust in the underlay is not remembered: a restart has to declare it again.
+    assert "--trusted-subnets" in daemon.status()["dataplane"]["reason"]
+
+
+def alive_names(status: dict[str, Any]) -> set[str]:
+    return {peer["name"] for peer in status["peers"] if peer["state"] == "alive"}
+
+
+def said(daemon: Any) -> dict[str, Any]:
+    """Identity, addresses and names of a daemon."""
+    status = daemon.json("status")
+    return {
+        "peer": status["peer"],
+        "cluster": status["cluster"],
+        "host": status["dataplane"]["host"],
+        "held": {
+            key: sorted(a.partition("/")[0] for a in held) if key != "kept" else sorted(held)
+            for key, held in daemon.json("ps")["entries"].items()
+        },
+        "names": daemon.json("dns-list")["entries"],
+    }

@@ -1,0 +1,166 @@
+"""A host is cut off, both sides go on, and nothing is lost when it returns."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+from acceptance_cluster import alive, names_in
+from acceptance_daemon import Result
+from acceptance_hosts import figure, host_address, until
+
+pytestmark = [pytest.mark.root, pytest.mark.system, pytest.mark.timeout(280)]
+
+NOTICED_S = 5.0
+RETURN_S = 5.0
+"""Digests are equal within this of the return."""
+LOCAL_S = 3.0
+"""A verb that needs nobody else answers within this, the start of its process included."""
+FOUNDER_SIDE, CUT_OFF = (1, 2), 3
+
+
+@pytest.mark.parametrize(
+    "cut_s", [pytest.param(15.0), pytest.param(90.0, marks=pytest.mark.full)], ids="{:g}s".format
+)
+def test_both_sides_go_on_and_come_together(trio_of_hosts: Any, cut_s: float) -> None:
+    story = Story(trio_of_hosts, f"{cut_s:g}")
+    began = time.monotonic()
+    trio_of_hosts.site.cut(trio_of_hosts.host(CUT_OFF))
+    story.right_after_the_cut()
+    story.everyone_notices(began)
+    story.work_on_all_sides()
+    rounds = story.allocate_until(began + cut_s)
+    trio_of_hosts.site.heal(trio_of_hosts.host(CUT_OFF))
+    story.come_together()
+    figure(
+        f"cut of {cut_s:g} s: {rounds} further allocations on each side; slowest verb "
+        f"{story.slowest.seconds:.2f} s ({story.slowest_verb})"
+    )
+
+
+class Story:
+    """What happens to three hosts of which one is cut off."""
+
+    def __init__(self, cluster: Any, tag: str) -> None:
+        self.cluster = cluster
+        self.tag = tag
+        self.names: dict[str, str] = {}
+        self.slowest: Result | None = None
+        self.slowest_verb = ""
+        for number, daemon in cluster.daemons.items():
+            address = cluster.addresses[str(number)]
+            self.names[f"w{number}"] = address
+            assert daemon.status()["state"] == "ready"
+
+    def verb(self, number: int, *verb: str, within_s: float = LOCAL_S) -> Any:
+        """Run a verb that must succeed, and soon."""
+        return self.cluster.daemons[number].json(*verb, within_s=within_s)
+
+    def right_after_the_cut(self) -> None:
+        """Nobody has noticed yet; nothing waits for that."""
+        for number in (CUT_OFF, *FOUNDER_SIDE):
+            outcome = self.verb(number, "allocate", f"early{self.tag}-{number}")
+            assert outcome["outcome"] == "allocated"
+
+    def everyone_notices(self, began: float) -> None:
+        statuses = self.cluster.statuses
+
+        def far() -> bool:
+            seen = statuses()
+            gone = {n: names_in(seen[n], "suspect", "dead") for n in seen}
+            return gone == {1: {"h3"}, 2: {"h3"}, 3: {"h1", "h2"}}
+
+        until("status says who is unreachable", far, within_s=NOTICED_S + began - time.monotonic())
+        figure(f"status says who is unreachable {time.monotonic() - began:.1f} s after the cut")
+        seen = statuses()
+        assert [seen[n]["minority"] for n in (1, 2, 3)] == [False, False, True]
+        assert alive(seen[1]) == {"h2"}
+        assert alive(seen[3]) == set()
+        shown = self.cluster.daemons[1].ok("status")
+        assert "h3" in shown
+        assert "dead" in shown or "suspect" in shown
+
+    def work_on_all_sides(self) -> None:
+        cluster = self.cluster
+        for number in (1, 2, 3):
+            workload = f"d{self.tag}-{number}"
+            began = time.monotonic()
+            cluster.attach(number, workload)
+            took_s = time.monotonic() - began
+            assert took_s < LOCAL_S, f"attach on {number} took {took_s:.1f} s"
+            address = cluster.addresses[workload]
+            self.names[f"w{workload}"] = address
+            assert cluster.reaches(str(number), workload), "two workloads of one host"
+            assert address in self.verb(number, "dns-lookup", f"w{workload}")["addresses"]
+            listen = cluster.daemons[number].status()["dns"]["listen"].rpartition(":")[0]
+            question = f"w{workload}.mesh.internal"
+            assert cluster.site.dig(cluster.host(number), listen, question) == [address]
+            passing = f"p{self.tag}-{number}"
+            cluster.attach(number, passing)
+            cluster.detach(number, passing)
+            gone = cluster.daemons[number].run("dns-lookup", f"w{passing}")
+            assert gone.code == 1, gone
+            plain = f"plain{self.tag}-{number}"
+            self.verb(number, "dns-add", plain, f"192.0.2.{number}")
+            self.names[plain] = f"192.0.2.{number}"
+            self.verb(number, "put", "acme/services", f"{self.tag}-{number}", str(number))
+            self.verb(number, "ps")
+            self.verb(number, "status")
+            self.verb(number, "dns-list")
+        self.what_needs_the_other_side()
+
+    def what_needs_the_other_side(self) -> None:
+        """Refused or answered in time, never waited for without end."""
+        cluster = self.cluster
+        for number, far in ((CUT_OFF, 1), (1, CUT_OFF)):
+            daemon = cluster.daemons[number]
+            claimed = daemon.run("claim", f"far{self.tag}", cluster.addresses[str(far)], "--json")
+            assert claimed.code == 1
+            assert cluster.addresses[str(far)] in claimed.line or "unreachable" in claimed.line
+            # Names of the other side are known here, for a while at least.
+            daemon.run("dns-lookup", f"w{far}", within_s=LOCAL_S)
+            self.verb(number, "connect", host_address(far))
+            assert daemon.run("token", "create", within_s=LOCAL_S).code == 0
+
+    def allocate_until(self, end: float) -> int:
+        rounds = 0
+        while time.monotonic() < end:
+            for number in (1, 3):
+                outcome = self.verb(number, "allocate", f"r{self.tag}-{rounds}")
+                assert outcome["outcome"] == "allocated", outcome
+            rounds += 1
+        assert rounds > 0
+        return rounds
+
+    def come_together(self) -> None:
+        cluster = self.cluster
+        returned = time.monotonic()
+        took_s = until("digests are equal", cluster.is_equal, within_s=RETURN_S)
+        figure(f"digests equal on all three {took_s:.2f} s after the return")
+        flows_s = until("traffic flows", self.flows, within_s=RETURN_S)
+        figure(f"traffic flows {time.monotonic() - returned:.2f} s after the return")
+        assert flows_s < RETURN_S
+        cluster.exchange("1", "3")
+        # Workloads that were attached on the two sides of the cut.
+        cluster.exchange(f"d{self.tag}-3", f"d{self.tag}-2")
+        for number, daemon in cluster.daemons.items():
+            known = daemon.json("dns-list")["entries"]
+            short = {name.partition(".")[0]: found for name, found in known.items()}
+            for name, address in self.names.items():
+                assert address in short.get(name, ()), f"{name} on {number}: {short.get(name)}"
+                assert address in daemon.json("dns-lookup", name)["addresses"]
+            entries = daemon.json("get", "acme/services")["entries"]
+            assert {f"{self.tag}-{n}": n for n in (1, 2, 3)}.items() <= entries.items()
+            if daemon.slowest is not None:
+                self.note(daemon.slowest, daemon.slowest_verb)
+        assert cluster.held_twice() == set()
+        assert not any(status["alarms"] for status in cluster.statuses().values())
+
+    def flows(self) -> bool:
+        pairs = (("1", "3"), ("3", "2"), ("2", "1"))
+        return all(self.cluster.reaches(*pair) for pair in pairs)
+
+    def note(self, result: Result, verb: str) -> None:
+        if self.slowest is None or result.seconds > self.slowest.seconds:
+            self.slowest, self.slowest_verb = result, verb

@@ -1,0 +1,111 @@
+"""Three hosts whose underlay routes: workloads exchange TCP at full size, and have names."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+import time
+from ipaddress import ip_address
+from typing import Any
+
+import pytest
+from acceptance_cluster import OPTIONS
+from acceptance_hosts import OUTSIDE, figure, until
+
+pytestmark = [pytest.mark.root, pytest.mark.system, pytest.mark.timeout(120)]
+
+NAME_S = 1.0
+"""A name that is attached on one host resolves on another within this."""
+
+
+def test_all_pairs_exchange_tcp_both_ways_at_full_size(trio_of_hosts: Any) -> None:
+    cluster = trio_of_hosts
+    for source, sink in itertools.combinations("123", 2):
+        until(f"{source} reaches {sink}", lambda: cluster.reaches(source, sink), within_s=5.0)  # noqa: B023
+        cluster.exchange(source, sink)
+
+
+def test_the_full_mtu_passes_in_one_piece_and_no_byte_more(trio_of_hosts: Any) -> None:
+    cluster = trio_of_hosts
+    mtu = cluster.daemons[1].status()["dataplane"]["mtu"]
+    assert mtu == 1450
+    where, there = cluster.namespace("1"), cluster.addresses["3"]
+    assert cluster.site.pings(where, there, "-M", "do", "-s", str(mtu - 28))
+    assert not cluster.site.pings(where, there, "-M", "do", "-s", str(mtu - 27))
+
+
+def test_dig_on_one_host_resolves_a_workload_on_another(trio_of_hosts: Any) -> None:
+    if shutil.which("dig") is None:
+        pytest.skip("needs dig (package dnsutils)")
+    cluster = trio_of_hosts
+    site, host = cluster.site, cluster.host(1)
+    until("names are served", lambda: cluster.daemons[1].status()["dns"]["listen"], within_s=5.0)
+    server = cluster.daemons[1].status()["dns"]["listen"].rpartition(":")[0]
+    attached = cluster.attach(3, "fresh")
+    since = time.monotonic()
+    try:
+        address = cluster.addresses["fresh"]
+        asked = ("wfresh.mesh.internal", "A")
+        until(
+            "dig resolves it", lambda: site.dig(host, server, *asked) == [address], within_s=NAME_S
+        )
+        figure(f"dig on 1 resolves a workload attached on 3 after {time.monotonic() - since:.2f} s")
+        six = [a.partition("/")[0] for a in attached["addresses"] if ":" in a]
+        assert site.dig(host, server, "wfresh.mesh.internal", "AAAA") == six
+        for each in (address, *six):
+            assert site.dig(host, server, "-x", each) == ["wfresh.mesh.internal."]
+        # A workload asks its host, and case is ignored.
+        assert site.dig(cluster.namespace("1"), server, "WFRESH.mesh.internal") == [address]
+        found = cluster.daemons[2].json("dns-lookup", "wfresh")
+        assert sorted(found["addresses"]) == sorted([address, *six])
+    finally:
+        cluster.detach(3, "fresh")
+    until("the name goes too", lambda: site.dig(host, server, *asked) == [], within_s=NAME_S)
+
+
+def test_a_workload_reaches_its_host_and_with_expose_the_outside(trio_of_hosts: Any) -> None:
+    cluster = trio_of_hosts
+    site, daemon, where = cluster.site, cluster.daemons[2], cluster.namespace("2")
+    own = [a.partition("/")[0] for a in daemon.status()["dataplane"]["host"]]
+    assert [ip_address(address).version for address in own] == [4, 6]
+    for address in own:
+        assert site.pings(where, address)
+    assert site.pings(cluster.host(2), cluster.addresses["2"]), "the host reaches its workload"
+    assert not site.pings(where, OUTSIDE)
+    daemon.ok("expose")
+    # The outside knows no route back to the overlay: masquerading is what answers.
+    assert site.pings(where, OUTSIDE)
+    assert cluster.reaches("2", "3"), "the overlay still works"
+    daemon.ok("hide")
+    assert not site.pings(where, OUTSIDE)
+
+
+def test_without_trusted_subnets_attach_says_why_and_changes_nothing(cluster: Any) -> None:
+    daemon = cluster.daemon_on(1)
+    daemon.launch("--name", "h1")
+    target = cluster.site.namespace("wx")
+    until("the host has its address", lambda: daemon.status()["dataplane"]["host"], within_s=5.0)
+
+    def everything() -> tuple[Any, ...]:
+        seen = (daemon.json("ps"), daemon.json("dns-list"), daemon.status()["digests"])
+        return (*seen, cluster.site.state(cluster.host(1)), cluster.site.state(target))
+
+    before = everything()
+    result = daemon.run("attach", f"netns:/run/netns/{target}", "--name", "web", "--json")
+    assert result.code == 4
+    assert "--trusted-subnets" in result.line
+    assert "in the clear" in result.line
+    assert result.out == ""
+    assert everything() == before
+    assert "--trusted-subnets" in daemon.json("status")["dataplane"]["reason"]
+
+
+def test_trust_on_one_end_only_opens_no_path_and_status_says_so(cluster: Any) -> None:
+    one, two = cluster.daemon_on(1), cluster.daemon_on(2)
+    one.launch("--name", "h1", *OPTIONS)
+    two.launch("--name", "h2", "198.51.100.17", token=one.token())
+    cluster.attach(1, "1")
+    until("they know each other", cluster.is_whole, within_s=10.0)
+    peer = two.status()["peer"]
+    until("1 has judged 2", lambda: peer in one.status()["dataplane"]["paths"], within_s=5.0)
+    assert "h2 declares no trusted subnets" in one.json("status")["dataplane"]["paths"][peer]
