@@ -55,6 +55,13 @@ def token_source(source: str) -> str:
     return "standard input" if source == "-" else source
 
 
+def name_source(line: str, source: str | None) -> str:
+    """Return an error's line with the source of the token that it is about."""
+    if source is None or not line.startswith("the token "):
+        return line
+    return f"the token from {token_source(source)} {line.removeprefix('the token ')}"
+
+
 def refusal(dials: Mapping[str, DialEnd]) -> str | None:
     """Return one refusal when every peer that answered refused, or None.
 

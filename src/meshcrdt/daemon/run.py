@@ -27,7 +27,7 @@ from meshcrdt.daemon.host import HostPlane
 from meshcrdt.daemon.http.app import make_app
 from meshcrdt.daemon.http.guard import Guard
 from meshcrdt.daemon.http.server import bearer_token, serve_api
-from meshcrdt.daemon.joining import give_up_when_refused, token_source
+from meshcrdt.daemon.joining import give_up_when_refused, name_source
 from meshcrdt.daemon.lines import Starter
 from meshcrdt.daemon.observer import Observer
 from meshcrdt.daemon.reset import wipe_state
@@ -42,7 +42,7 @@ from meshcrdt.daemon.startup import (
     same_ranges,
 )
 from meshcrdt.daemon.workloads.plane import bare_plane, bridge_name
-from meshcrdt.errors import HandshakeError, MeshError
+from meshcrdt.errors import HandshakeError, MeshError, UsageError
 from meshcrdt.mesh.mesh import Mesh
 from meshcrdt.mesh.open import open_mesh
 
@@ -111,10 +111,8 @@ class _Running:
         drain = self._stack.enter_context(trio.CancelScope())
         try:
             await self._with_mesh(bound, names, options, off, drain)
-        except HandshakeError as error:
-            source = settings.join_file
-            told = "" if source is None else f"the token from {token_source(source)}: "
-            raise CommandError(f"{told}{error}") from None
+        except (HandshakeError, UsageError) as error:
+            raise CommandError(name_source(str(error), settings.join_file)) from None
 
     async def _with_mesh(
         self,
