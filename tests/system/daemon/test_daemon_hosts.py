@@ -206,7 +206,9 @@ def test_given_addresses_stay_and_a_failed_attach_takes_nothing(world: World) ->
     claimed = host.json("allocate", target)["address"]
     attached = host.json("attach", target)
     assert attached["addresses"][0] == claimed
-    host.ok("detach", target)
+    spelled = f"netns:/run/netns/{world.spaces.workload(1)}"
+    assert host.json("attach", spelled)["id"] == attached["id"], "one namespace, one workload"
+    host.ok("detach", spelled)
     assert host.json("ps")["entries"][target] == [claimed], "what allocate gave is kept"
 
 

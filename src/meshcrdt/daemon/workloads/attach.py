@@ -65,7 +65,7 @@ class Workloads:
         plane = self._plane_with_path()
         place = await trio.to_thread.run_sync(find_place, target)
         async with self._lock:
-            before = self._find(place.id)
+            before = await self._at(place)
             entry = before or _fresh(target, place, kept=self._mesh.ipam.lookup(place.id))
             if before is not None and before.identity != place.identity:
                 entry = evolve(before, namespace=place.namespace, identity=place.identity)
@@ -154,7 +154,7 @@ class Workloads:
             entry = self._by_target(target)
             if entry is None:
                 place = await trio.to_thread.run_sync(find_place, target)
-                entry = self._find(place.id)
+                entry = await self._at(place)
             if entry is None:
                 raise CommandError(f"target {target!r} is not attached here")
             going = [a for a in entry.addresses if not addresses or bare(a) in addresses]
@@ -294,6 +294,17 @@ class Workloads:
 
     def _find(self, workload: str) -> Attached | None:
         return next((e for e in self.remembered.workloads if e.id == workload), None)
+
+    async def _at(self, place: Place) -> Attached | None:
+        """Return what is attached at a place, also under another spelling of its path."""
+        found = self._find(place.id)
+        if found is not None:
+            return found
+        for entry in self.remembered.workloads:
+            # An inode number may come again after its namespace has gone.
+            if entry.identity == place.identity and await trio.to_thread.run_sync(_is_there, entry):
+                return entry
+        return None
 
     def _by_target(self, target: str) -> Attached | None:
         return next((e for e in self.remembered.workloads if e.target == target), None)
