@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import resource
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from meshcrdt.errors import MeshError, StoreError
 from meshcrdt.storage.files import make_directory
 
 _LOG = logging.getLogger("meshcrdt.daemon")
+DESCRIPTORS_MAX = 65_536
 
 
 def launch_daemon(settings: Settings) -> int:
@@ -57,6 +59,7 @@ def _work(
         if detached:
             log_to_file(state_dir)
         set_up_log(settings.log_level, settings.log_format)
+        _allow_many_descriptors()
         _say_defaults(settings, starter)
         launch = Launch(settings=settings, token=token, starter=starter, lock_path=lock.path)
         trio.run(run_daemon, launch)
@@ -67,6 +70,13 @@ def _work(
             _remove_if_unused(state_dir)
         lock.release()
     return int(ExitCode.DONE)
+
+
+def _allow_many_descriptors() -> None:
+    """Raise the soft limit of open files to the hard one: a link to every peer is a descriptor."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = DESCRIPTORS_MAX if hard == resource.RLIM_INFINITY else min(hard, DESCRIPTORS_MAX)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _remove_if_unused(state_dir: Path) -> None:

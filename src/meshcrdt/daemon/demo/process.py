@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
-import subprocess
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -132,8 +132,4 @@ def is_root() -> bool:
 
 def missing_tool(*tools: str) -> str | None:
     """Return the first of these programs that is not installed."""
-    for tool in tools:
-        found = subprocess.run(["which", tool], capture_output=True, check=False)
-        if found.returncode:
-            return tool
-    return None
+    return next((tool for tool in tools if shutil.which(tool) is None), None)

@@ -25,6 +25,9 @@ DIRECTORY_MODE = 0o750
 SOCKET_MODE = 0o660
 BACKLOG = 128
 UNIX_PATH_BYTES_MAX = 107
+IDLE_S = 1.0
+"""How long an idle connection is kept. The server notices only then that its caller has gone,
+so a script that calls in a loop would otherwise fill the table of descriptors."""
 GRACE_S = 1.0
 """How long requests under way may go on when the daemon ends."""
 
@@ -128,6 +131,7 @@ async def serve_api(app: ASGIApp, listener: socket.socket, stop: trio.Event) -> 
     config.errorlog.setLevel(logging.WARNING)
     config.include_server_header = False
     config.graceful_timeout = GRACE_S
+    config.keep_alive_timeout = IDLE_S
     # Starlette and anycorn each spell the ASGI types in their own way.
     served: Any = app
     await anycorn.serve(served, config, shutdown_trigger=stop.wait, mode="asgi")
