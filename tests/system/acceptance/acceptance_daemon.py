@@ -22,7 +22,7 @@ CLI = (sys.executable, "-m", "meshcrdt")
 READY_S = 20.0
 VERB_S = 8.0
 """No verb takes longer: five seconds of the daemon's own, and the start of a process."""
-_KEPT = ("PATH", "LANG", "LC_ALL")
+_KEPT = ("PATH", "LANG", "LC_ALL", "PYTHONPATH")
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -6,6 +6,7 @@ made is removed, also when a test fails; nothing leaves the namespaces.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
@@ -188,10 +189,8 @@ class Site:
             process.wait()
             for pipe in (process.stdin, process.stdout):
                 if pipe is not None:
-                    try:
+                    with contextlib.suppress(BrokenPipeError):
                         pipe.close()
-                    except BrokenPipeError:
-                        pass
         for name in reversed(self.made):
             run("ip", "netns", "del", name, check=False)
 

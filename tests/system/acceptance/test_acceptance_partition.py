@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import Any
 
 import pytest
-from acceptance_cluster import alive, names_in
+from acceptance_cluster import OPTIONS, alive, names_in
 from acceptance_daemon import Result
 from acceptance_hosts import figure, host_address, until
 
@@ -164,3 +165,57 @@ class Story:
     def note(self, result: Result, verb: str) -> None:
         if self.slowest is None or result.seconds > self.slowest.seconds:
             self.slowest, self.slowest_verb = result, verb
+
+
+def test_a_host_that_is_cut_off_can_be_stopped_and_launched(trio_of_hosts: Any) -> None:
+    cluster = trio_of_hosts
+    daemon, host = cluster.daemons[CUT_OFF], cluster.host(CUT_OFF)
+    until("the mesh is whole", cluster.is_equal, within_s=10.0)
+    held = daemon.json("ps")
+    cluster.site.cut(host)
+    try:
+        began = time.monotonic()
+        daemon.ok("stop", within_s=12.0)
+        stopped_s = time.monotonic() - began
+        assert stopped_s < 10.0
+        # Ready waits for no peer.
+        ready_s = daemon.launch("--name", "h3", *OPTIONS)
+        assert ready_s < 3.0
+        assert daemon.json("ps") == held
+        assert daemon.json("allocate", "alone", within_s=LOCAL_S)["outcome"] == "allocated"
+        cluster.attach(CUT_OFF, "alone")
+        assert cluster.reaches("3", "alone")
+    finally:
+        cluster.site.heal(host)
+    took_s = until("digests are equal", cluster.is_equal, within_s=RETURN_S)
+    figure(
+        f"cut off: stop {stopped_s:.2f} s, launch {ready_s:.2f} s, "
+        f"digests equal {took_s:.2f} s after the return"
+    )
+    until("traffic flows", lambda: cluster.reaches("1", "alone"), within_s=RETURN_S)
+    assert cluster.held_twice() == set()
+
+
+def test_a_block_that_is_used_up_during_a_cut_is_unreachable_in_time(cluster: Any) -> None:
+    """The one outcome that needs the founder says so by the caller's deadline."""
+    one, two = cluster.daemon_on(1), cluster.daemon_on(2)
+    one.launch("--name", "h1", *OPTIONS, "--ipalloc-range", "10.60.0.0/28")
+    two.launch("--name", "h2", *OPTIONS, host_address(1), token=one.token())
+    until("they know each other", cluster.is_whole, within_s=10.0)
+    cluster.site.cut(cluster.host(2))
+    given = 0
+    while True:
+        result = two.run("allocate", f"job{given}", "--timeout", "1", "--json")
+        outcome = json.loads(result.out)
+        if outcome["outcome"] != "allocated":
+            break
+        given += 1
+    assert result.code == 1
+    assert outcome["outcome"] == "unreachable", outcome
+    assert outcome["reason"] in result.line
+    assert result.seconds < 1.0 + LOCAL_S
+    figure(f"a used-up block is unreachable after {result.seconds:.2f} s of --timeout 1")
+    cluster.site.heal(cluster.host(2))
+    more = lambda: two.run("allocate", "more", "--timeout", "2").code == 0  # noqa: E731
+    until("allocating goes on", more, within_s=10.0)
+    assert cluster.held_twice() == set()
