@@ -1,0 +1,246 @@
+"""Attach and detach on a real node and a kernel in memory: what is taken is given back."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import trio
+from attrs import evolve
+
+from meshcrdt.daemon.exits import CommandError, ExitCode
+from meshcrdt.daemon.observer import Observer
+from meshcrdt.daemon.workloads import attach as attach_module
+from meshcrdt.daemon.workloads.attach import HOST_ID, Workloads
+from meshcrdt.daemon.workloads.plane import Plane
+from meshcrdt.daemon.workloads.records import load_records
+from meshcrdt.daemon.workloads.targets import Place
+from meshcrdt.dataplane.fake import FakeKernel
+from meshcrdt.dataplane.linux import LinuxDataplane
+from meshcrdt.dataplane.model import DataplaneConfig, Report
+from meshcrdt.mesh.mesh import Mesh
+from meshcrdt.mesh.open import open_mesh
+
+UNIVERSES = ("10.44.0.0/24", "fd44::/64")
+TRUSTED = ("192.0.2.0/24",)
+
+
+class QuietDataplane(LinuxDataplane):
+    """The Linux dataplane on a kernel in memory, with a watch that a test speaks through."""
+
+    def __init__(self, config: DataplaneConfig, kernel: FakeKernel) -> None:
+        super().__init__(config, kernel)
+        self.say, self._heard = trio.open_memory_channel[Report](4)
+
+    @asynccontextmanager
+    async def run(self) -> AsyncIterator[trio.MemoryReceiveChannel[Report]]:
+        yield self._heard
+
+
+class World:
+    """A node, its workloads and a kernel; `again` is a restart on the same state."""
+
+    def __init__(self, mesh: Mesh, observer: Observer, state_dir: Path) -> None:
+        self.mesh = mesh
+        self.observer = observer
+        self.state_dir = state_dir
+        self.kernel = FakeKernel(namespaces={"/ns/one", "/ns/two"})
+        self.trusted = TRUSTED
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Workloads]:
+        workloads = Workloads(
+            self.mesh, self.state_dir, load_records(self.state_dir), domain="mesh.internal."
+        )
+        config = DataplaneConfig(
+            universes=UNIVERSES, vni=7, trusted=self.trusted, underlay=("192.0.2.1",)
+        )
+        self.dataplane = QuietDataplane(config, self.kernel)
+        plane = Plane(
+            self.mesh,
+            self.dataplane,
+            self.observer,
+            remembered=lambda: workloads.remembered,
+        )
+        workloads.plane = plane
+        await workloads.restore()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(plane.run, workloads.release_gone)
+            await plane.settle()
+            yield workloads
+            nursery.cancel_scope.cancel()
+
+    def held(self) -> dict[str, tuple[str, ...]]:
+        return self.mesh.ipam.entries()
+
+
+@pytest.fixture
+async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
+    def find_place(target: str) -> Place:
+        path = "/ns/" + target.removeprefix("netns:")
+        return Place(id=target, namespace=path, identity=f"1:{target}")
+
+    observer = Observer()
+    async with open_mesh(name="n1", universes=UNIVERSES, instrument=observer) as mesh:
+        made = World(mesh, observer, tmp_path)
+        monkeypatch.setattr(attach_module, "find_place", find_place)
+        monkeypatch.setattr(
+            attach_module, "_is_there", lambda entry: entry.namespace in made.kernel.namespaces
+        )
+        yield made
+
+
+async def eventually(world: World, holds: Callable[[], bool]) -> None:
+    """Wait until something holds; it can only begin to when the node has had an event."""
+    with trio.fail_after(10):
+        changed = world.observer.anything.next()
+        while not holds():
+            await changed.wait()
+            changed = world.observer.anything.next()
+
+
+async def test_an_attached_workload_has_one_address_of_each_family(world: World) -> None:
+    async with world.running() as workloads:
+        shown = await workloads.attach("netns:one", (), name="One")
+        assert [a.partition("/")[2] for a in shown["addresses"]] == ["24", "64"]
+        assert shown["names"] == ["One"]
+        assert world.held() == {"netns:one": tuple(shown["addresses"])}
+        bare = sorted(a.partition("/")[0] for a in shown["addresses"])
+        assert sorted(world.mesh.names.lookup("one")) == bare
+        assert sorted(e.address for e in world.mesh.node.endpoints()) == bare
+        assert len(world.kernel.links) == 1
+        assert await workloads.attach("netns:one", (), name=None) == shown
+        await workloads.detach("netns:one", ())
+        assert world.held() == {}
+        assert world.mesh.names.lookup("one") == ()
+        assert world.mesh.node.endpoints() == ()
+        assert world.kernel.links == {}
+
+
+async def test_without_trust_there_is_no_path_and_nothing_is_taken(world: World) -> None:
+    world.trusted = ()
+    async with world.running() as workloads:
+        with pytest.raises(CommandError, match="--trusted-subnets") as caught:
+            await workloads.attach("netns:one", (), name=None)
+        assert caught.value.code is ExitCode.FEATURE_OFF
+        assert world.held() == {}
+
+
+async def test_a_namespace_that_is_not_there_takes_nothing(world: World) -> None:
+    async with world.running() as workloads:
+        with pytest.raises(CommandError, match="netns:missing"):
+            await workloads.attach("netns:missing", (), name="m")
+        await eventually(world, lambda: world.held() == {})
+        assert world.mesh.names.lookup("m") == ()
+        assert world.mesh.node.endpoints() == ()
+        assert load_records(world.state_dir).workloads == ()
+
+
+async def test_a_refused_address_gives_the_others_back(world: World) -> None:
+    await world.mesh.ipam.claim("other", "10.44.0.9")
+    async with world.running() as workloads:
+        with pytest.raises(CommandError, match="other") as caught:
+            await workloads.attach("netns:one", ("net:default", "10.44.0.9"), name=None)
+        assert caught.value.body is not None
+        assert caught.value.body["outcome"] == "refused"
+        assert world.held() == {"other": ("10.44.0.9/24",)}
+
+
+async def test_adding_an_address_that_is_refused_keeps_what_was(world: World) -> None:
+    await world.mesh.ipam.claim("other", "10.44.0.9")
+    async with world.running() as workloads:
+        shown = await workloads.attach("netns:one", ("10.44.0.5",), name=None)
+        with pytest.raises(CommandError, match="other"):
+            await workloads.attach("netns:one", ("10.44.0.9",), name="new")
+        assert world.held()["netns:one"] == tuple(shown["addresses"])
+        assert [e.address for e in world.mesh.node.endpoints()] == ["10.44.0.5"]
+        assert world.mesh.names.lookup("new") == ()
+        more = await workloads.attach("netns:one", ("10.44.0.6",), name=None)
+        assert more["addresses"] == ["10.44.0.5/24", "10.44.0.6/24"]
+        await workloads.detach("netns:one", ("10.44.0.5",))
+        assert world.held()["netns:one"] == ("10.44.0.6/24",)
+        with pytest.raises(CommandError, match=r"10\.44\.0\.5"):
+            await workloads.detach("netns:one", ("10.44.0.5",))
+
+
+async def test_what_allocate_gave_outlives_the_attachment(world: World) -> None:
+    outcome = await world.mesh.ipam.allocate("netns:one")
+    async with world.running() as workloads:
+        shown = await workloads.attach("netns:one", (), name=None)
+        assert shown["addresses"][0] == outcome.address  # type: ignore[union-attr]
+        await workloads.detach("netns:one", ())
+        assert world.held() == {"netns:one": (shown["addresses"][0],)}
+
+
+async def test_two_workloads_share_a_name_and_part(world: World) -> None:
+    async with world.running() as workloads:
+        one = await workloads.attach("netns:one", ("10.44.0.5",), name="web")
+        await workloads.attach("netns:two", ("10.44.0.6",), name="WEB.mesh.internal.")
+        assert world.mesh.names.lookup("web") == ("10.44.0.5", "10.44.0.6")
+        await workloads.detach("netns:two", ())
+        assert world.mesh.names.lookup("web") == ("10.44.0.5",)
+        assert world.held() == {"netns:one": tuple(one["addresses"])}
+
+
+async def test_a_restart_finds_what_was_attached(world: World) -> None:
+    async with world.running() as workloads:
+        await workloads.attach("netns:one", (), name="one")
+        assert await workloads.ensure_host()
+        await workloads.expose(())
+    before = world.held()
+    world.kernel.log.clear()
+    async with world.running() as workloads:
+        assert world.kernel.log == [], "nothing that is right is touched"
+        assert world.held() == before
+        assert workloads.status()["exposed"] is True
+        assert workloads.status()["workloads"] == 1
+        await workloads.hide(())
+        assert workloads.status()["exposed"] is False
+        assert world.held() == before
+
+
+async def test_an_attach_that_a_crash_cut_short_is_undone(world: World) -> None:
+    async with world.running() as workloads:
+        await workloads.attach("netns:one", (), name=None)
+        entry = workloads.remembered.workloads[0]
+        # As the file was before the addresses came: the crash hit between the two writes.
+        workloads._remember(evolve(entry, addresses=(), mac=""))
+    async with world.running() as workloads:
+        assert workloads.remembered.workloads == ()
+        assert world.held() == {}
+        assert world.kernel.links == {}
+
+
+async def test_a_workload_that_vanishes_is_released(world: World) -> None:
+    async with world.running() as workloads:
+        shown = await workloads.attach("netns:one", (), name="one")
+        world.kernel.namespaces.discard("/ns/one")
+        await world.dataplane.say.send(Report(paths={}, gone=("netns:one",)))
+        await eventually(world, lambda: workloads.remembered.workloads == ())
+        await eventually(world, lambda: world.held() == {})
+        assert world.mesh.names.lookup("one") == ()
+        assert shown["id"] == "netns:one"
+
+
+async def test_a_report_that_comes_late_harms_nobody(world: World) -> None:
+    async with world.running() as workloads:
+        await workloads.attach("netns:one", (), name=None)
+        await world.dataplane.say.send(Report(paths={}, gone=("netns:one", "netns:unknown")))
+        await trio.testing.wait_all_tasks_blocked()
+        assert len(workloads.remembered.workloads) == 1
+
+
+async def test_the_host_gets_its_place_once(world: World) -> None:
+    async with world.running() as workloads:
+        assert await workloads.ensure_host()
+        first = world.held()[HOST_ID]
+        assert await workloads.ensure_host()
+        assert world.held() == {HOST_ID: first}
+        more = await workloads.expose(("10.44.0.77",))
+        assert more["addresses"] == [*first, "10.44.0.77/24"]
+        left = await workloads.hide(("10.44.0.77",))
+        assert left["addresses"] == list(first)
+        with pytest.raises(CommandError, match=r"10\.44\.0\.77"):
+            await workloads.hide(("10.44.0.77",))
