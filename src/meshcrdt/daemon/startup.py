@@ -38,10 +38,13 @@ class Bound:
 def bind_surfaces(settings: Settings, stack: AsyncExitStack) -> Bound:
     """Open the API's sockets; a Unix socket's file goes when the stack unwinds."""
     bound = Bound()
+    path = Path(settings.api.removeprefix("unix://"))
+    is_new = settings.api.startswith("unix://") and not path.parent.exists()
     listener = bind_api(settings.api)
+    if is_new:
+        stack.callback(_remove_empty, path.parent)
     stack.callback(listener.close)
     if settings.api.startswith("unix://"):
-        path = Path(settings.api.removeprefix("unix://"))
         bound.api.append(listener)
         stack.callback(_remove_socket, path, path.stat().st_ino)
     else:
@@ -56,6 +59,14 @@ def bind_surfaces(settings: Settings, stack: AsyncExitStack) -> Bound:
         bound.tcp = bind_tcp(host.strip("[]"), int(port))
         stack.callback(bound.tcp.close)
     return bound
+
+
+def _remove_empty(directory: Path) -> None:
+    """Remove a directory that was made for the socket, unless something else is in it now."""
+    try:
+        directory.rmdir()
+    except OSError as error:
+        _LOG.debug("%s stays: %s", directory, error.strerror)
 
 
 def _remove_socket(path: Path, inode: int) -> None:
