@@ -10,7 +10,7 @@ from meshcrdt.ipam.genesis import Genesis
 from meshcrdt.mesh import admission
 from meshcrdt.mesh.admission import seek_admission
 from meshcrdt.mesh.birth import Security
-from meshcrdt.mesh.credentials import Credentials
+from meshcrdt.mesh.credentials import TOKENS_COUNTED_MAX, Credentials
 from meshcrdt.mesh.gatekeeper import Gatekeeper
 from meshcrdt.node.events import DialFailed, FrameReceived, LinkClosed, LinkOpened
 from meshcrdt.topology.links import Direction
@@ -18,7 +18,7 @@ from meshcrdt.transports.mem import MemTransport
 from meshcrdt.transports.tcp import TcpTransport
 from meshcrdt.trust.hello import Hello
 from meshcrdt.trust.identity import Identity
-from meshcrdt.trust.token import make_token
+from meshcrdt.trust.token import TokenClaim, make_token
 
 SECRET, OTHER = b"s" * 32, b"o" * 32
 NOW_S = 1_000_000
@@ -262,6 +262,41 @@ async def test_token_admits_as_often_as_it_says(autojump_clock):
         with pytest.raises(trio.WouldBlock):
             far.events.receive_nowait()
         nursery.cancel_scope.cancel()
+
+
+async def test_a_token_used_by_several_at_once_admits_no_more_than_it_says(autojump_clock):
+    async with trio.open_nursery() as nursery:
+        far = End(nursery, b"2")
+        address = await far.listen()
+        ends = []
+
+        async def join(seed):
+            try:
+                ends.append(await seek(seed, a_token(uses=2), [address]))
+            except PeerRefused as refused:
+                ends.append(str(refused))
+
+        async with trio.open_nursery() as joiners:
+            for seed in (b"6", b"7", b"8", b"9"):
+                joiners.start_soon(join, seed)
+        assert ends.count(SECRET) == 2
+        assert all("was used 2 times" in end for end in ends if end != SECRET)
+        nursery.cancel_scope.cancel()
+
+
+def test_uses_are_counted_for_a_bounded_number_of_tokens_and_while_they_matter():
+    credentials = Credentials(Identity(b"1" * 32), Security.ENCRYPTED, SECRET, lambda: NOW_S)
+    claims = [
+        TokenClaim(id=n.to_bytes(8, "big"), uses=1, expiry_s=NOW_S + 1 + n)
+        for n in range(TOKENS_COUNTED_MAX + 1)
+    ]
+    for claim in reversed(claims):
+        with credentials.admitting(claim):
+            pass
+    forgotten = [claim for claim in claims if credentials.judge_token(claim) is None]
+    assert forgotten == [claims[1]]  # when the last came, it was the one to expire first
+    with pytest.raises(PeerRefused, match="was used"), credentials.admitting(claims[0]):
+        pass
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from meshcrdt.errors import (
 from meshcrdt.ipam.outcomes import Allocated, Claimed, Refused, Released
 from meshcrdt.mesh import open as opening
 from meshcrdt.mesh.birth import Security
+from meshcrdt.mesh.driver import INBOX_EVENTS_MAX
 from meshcrdt.mesh.open import open_mesh
 from meshcrdt.mesh.watch import ABSENT, Change, Snapshot
 from meshcrdt.storage.memory import MemoryStore
@@ -511,3 +512,45 @@ async def test_opening_and_closing_leaks_no_descriptor_and_no_task(scheme, times
     for _ in range(times):
         await once()
     assert count() == before
+
+
+async def test_a_group_that_the_block_raises_stays_whole():
+    with pytest.raises(ExceptionGroup) as caught:
+        async with founder():
+            raise ExceptionGroup("both", [ValueError("one"), KeyError("two")])
+    assert [type(each) for each in caught.value.exceptions] == [ValueError, KeyError]
+
+
+@pytest.mark.parametrize("who", ["founder", "joiner"])
+async def test_a_host_of_very_many_addresses_takes_part(who, autojump_clock):
+    many = [f"tcp://host-{n}.of-a-rather-long-domain.example.org:6783" for n in range(60)]
+    first, second = (many, []) if who == "founder" else ([], many)
+    async with founder(advertise=first) as n1, joiner(advertise=second) as n2:
+        await know_each_other(n1, n2)
+        (member,) = (n2 if who == "founder" else n1).status().members
+        assert len(member.addresses) == len(many)
+        n1.token()
+
+
+async def test_a_call_that_waits_for_a_full_inbox_hears_that_the_mesh_closed(autojump_clock):
+    ends = []
+
+    def broken(event, now):
+        raise RuntimeError("a bug")
+
+    async def write(mesh, number):
+        with pytest.raises(ClosedError) as end:
+            await mesh.channel("c").put(str(number), number)
+        ends.append(end)
+
+    async def work(nursery):
+        async with founder() as mesh:
+            mesh.node.handle = broken
+            for number in range(2 * INBOX_EVENTS_MAX):
+                nursery.start_soon(write, mesh, number)
+            await trio.sleep_forever()
+
+    async with trio.open_nursery() as nursery:
+        with pytest.raises(RuntimeError, match="a bug"):
+            await work(nursery)
+    assert len(ends) == 2 * INBOX_EVENTS_MAX

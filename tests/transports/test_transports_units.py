@@ -156,3 +156,11 @@ async def test_half_a_frame_is_not_an_orderly_end():
     assert type(caught.value) is LinkError
     await link.aclose()
     await listener.aclose()
+
+
+@pytest.mark.parametrize("host", ["a" * 64 + ".example", "two..dots", "\udc80"])
+async def test_a_host_that_dns_cannot_spell_is_an_expected_failure(host):
+    with pytest.raises(DialError, match="cannot connect"):
+        await TcpTransport().dial(f"tcp://{host}:1", frame_bytes_max=1000)
+    with pytest.raises(ListenError, match="cannot listen"):
+        await TcpTransport().listen(f"tcp://{host}:1", frame_bytes_max=1000)

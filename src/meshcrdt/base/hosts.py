@@ -9,6 +9,10 @@ from meshcrdt.errors import UsageError
 
 CONTROL_PORT = 6783
 
+SECRET_MARKS = ("mct1-", "mcs1-")
+"""How join tokens and cluster secrets begin (`trust`): one of them given as an address
+would be dialled, logged and stored, so it is refused and not shown."""
+
 
 def parse_peer_address(text: str, *, source: str = "peer") -> str:
     """Return the canonical URL of a peer address.
@@ -17,9 +21,13 @@ def parse_peer_address(text: str, *, source: str = "peer") -> str:
     URL without a port gets the control port.
     Raises UsageError naming the text and where it came from.
     """
+    if not isinstance(text, str):
+        raise UsageError(f"{source} is {type(text).__name__}: HOST[:PORT] or URL is accepted")
     text = text.strip()
+    if (text.partition("://")[2] or text).lower().startswith(SECRET_MARKS):
+        raise UsageError(f"{source} is a token or a secret where an address is expected")
     is_short = not text or text.endswith("://")
-    if is_short or any(c.isspace() or ord(c) < 32 for c in text) or len(text) > 512:
+    if is_short or " " in text or not text.isprintable() or len(text) > 512:
         raise UsageError(f"{source} {text!r} is not an address: HOST[:PORT] or URL is accepted")
     scheme, separator, rest = text.partition("://")
     if separator and scheme.lower() != "tcp":

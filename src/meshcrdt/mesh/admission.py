@@ -47,15 +47,16 @@ async def admit(
 ) -> None:
     """Send the admission to a joiner that proved a token, and count the use when it is taken.
 
-    Raises LinkError or ProtocolError when the joiner goes away or answers nonsense.
+    Raises PeerRefused when others are just using the token up, LinkError or ProtocolError
+    when the joiner goes away or answers nonsense.
     """
     if established.token is None or credentials.secret is None:
         raise HandshakeError("this session admits nobody")
     session = established.session
     admission = Admission(genesis=genesis.encode(), secret=credentials.secret)
-    await link.send(session.seal(admission.to_bytes()))
-    read_admission_taken(session.open(await link.receive()))
-    credentials.count_use(established.token)
+    with credentials.admitting(established.token):
+        await link.send(session.seal(admission.to_bytes()))
+        read_admission_taken(session.open(await link.receive()))
 
 
 @define

@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar
 
 from meshcrdt.abc import Lattice
 from meshcrdt.errors import UsageError
+from meshcrdt.mesh.arguments import text
 from meshcrdt.mesh.receipt import Receipt
 from meshcrdt.mesh.requests import Requests
 from meshcrdt.mesh.watch import ABSENT, Change, ValueWatch, Watch, WatchHub
@@ -38,10 +39,10 @@ def decode_change(key: bytes, value: bytes | None) -> Change | None:
     A value that is not JSON came from another program: for users of JSON it is absent.
     """
     try:
-        text = key.decode()
+        shown = key.decode()
     except UnicodeDecodeError:
         return None
-    return Change(text, ABSENT if value is None else decode_value(value))
+    return Change(shown, ABSENT if value is None else decode_value(value))
 
 
 def decode_value(value: bytes) -> Any:
@@ -67,7 +68,7 @@ class MapChannel:
         hub: WatchHub,
         get: Callable[[str, bytes], bytes | None],
     ) -> None:
-        self.name = name
+        self.name = text(name, "channel")
         self._requests = requests
         self._hub = hub
         self._get = get
@@ -130,7 +131,7 @@ class LatticeChannel(Generic[L]):
         hub: WatchHub,
         read: Callable[[str, type[Lattice]], Any],
     ) -> None:
-        self.name = name
+        self.name = text(name, "channel")
         self.lattice = lattice
         self._requests = requests
         self._hub = hub
@@ -146,21 +147,22 @@ class LatticeChannel(Generic[L]):
 
         A function is given the present value, inside the turn that writes, and returns the
         delta: `counter.update(lambda value: value.increment(mesh.peer, 1))` never loses a
-        count to another task. Raises like `MapChannel.put`.
+        count to another task. Raises like `MapChannel.put`, or what the function raised.
         """
-
-        def mutator(value: L) -> L:
-            if isinstance(delta, self.lattice):
-                return delta
-            return delta(value)  # type: ignore[operator]
 
         if not isinstance(delta, self.lattice) and not callable(delta):
             raise UsageError(
                 f"{type(delta).__name__} is no delta of {self.lattice.__name__} and no function"
             )
-        written: Written = await self._requests.ask(
-            lambda request: Mutate(request, self.name, self.lattice, mutator)
-        )
+        mutator = _Mutator(self.lattice, delta)
+        try:
+            written: Written = await self._requests.ask(
+                lambda request: Mutate(request, self.name, self.lattice, mutator)
+            )
+        except UsageError:
+            if mutator.failure is not None:
+                raise mutator.failure from None
+            raise
         return Receipt(self._requests, written)
 
     @asynccontextmanager
@@ -174,9 +176,31 @@ class LatticeChannel(Generic[L]):
 
 
 def _key(key: str) -> bytes:
-    if not isinstance(key, str):
-        raise UsageError(f"key {key!r} is {type(key).__name__}: text is accepted")
-    try:
-        return key.encode()
-    except UnicodeEncodeError:
-        raise UsageError(f"key {key!r} is not text that UTF-8 can hold") from None
+    return text(key, "key").encode()
+
+
+class _Mutator:
+    """A user's function as the node may call it: it ends that user's call and nothing else.
+
+    The function runs in the turn that writes, in the node's own task, where an exception
+    would end the mesh. It is kept here and raised again where the user waits.
+    """
+
+    def __init__(self, lattice: type[Lattice], delta: Any) -> None:
+        self._lattice = lattice
+        self._delta = delta
+        self.failure: Exception | None = None
+
+    def __call__(self, value: Any) -> Any:
+        if isinstance(self._delta, self._lattice):
+            return self._delta
+        try:
+            delta = self._delta(value)
+        except Exception as error:
+            self.failure = error
+            raise UsageError(f"the function that makes the delta raised: {error!r}") from None
+        if not isinstance(delta, self._lattice):
+            raise UsageError(
+                f"the function made a {type(delta).__name__}: {self._lattice.__name__} is accepted"
+            )
+        return delta

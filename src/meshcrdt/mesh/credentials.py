@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 from attrs import define, field
 
-from meshcrdt.errors import NotReady
+from meshcrdt.errors import NotReady, PeerRefused
 from meshcrdt.mesh.birth import Security
 from meshcrdt.trust.handshake import Initiator, Responder
 from meshcrdt.trust.hello import Hello
@@ -48,6 +49,15 @@ class ResponderMachine(Protocol):
 
 
 @define
+class _Uses:
+    """How often a token admitted a host here, and how many hosts it is admitting now."""
+
+    expiry_s: int
+    admitted: int = 0
+    admitting: int = 0
+
+
+@define
 class Credentials:
     """An identity, the cluster secret once it is known, and the uses of tokens."""
 
@@ -55,7 +65,7 @@ class Credentials:
     security: Security
     secret: bytes | None = field(repr=False, default=None)
     wall_clock: Callable[[], float] = time.time
-    _uses: dict[bytes, int] = field(factory=dict)
+    _uses: dict[bytes, _Uses] = field(factory=dict)
 
     @property
     def can_handshake(self) -> bool:
@@ -100,15 +110,38 @@ class Credentials:
         late_s = self.wall_clock() - claim.expiry_s
         if late_s >= 0:
             return f"the token expired {int(late_s)} s ago"
-        if self._uses.get(claim.id, 0) >= claim.uses:
+        known = self._uses.get(claim.id)
+        if known is not None and known.admitted + known.admitting >= claim.uses:
             return f"the token was used {claim.uses} times, which is all that it allows"
         return None
 
-    def count_use(self, claim: TokenClaim) -> None:
-        """Remember that a token admitted a host here; other members count for themselves."""
+    @contextmanager
+    def admitting(self, claim: TokenClaim) -> Iterator[None]:
+        """Hold one use of a token while a host is admitted; the use stays when that succeeds.
+
+        Judged once more, because many may have opened a session with one token before the
+        first of them was through. Raises PeerRefused. Other members count for themselves.
+        """
+        refusal = self.judge_token(claim)
+        if refusal is not None:
+            raise PeerRefused(refusal)
+        known = self._uses.get(claim.id)
+        if known is None:
+            self._make_room()
+            known = self._uses[claim.id] = _Uses(claim.expiry_s)
+        known.admitting += 1
+        try:
+            yield
+            known.admitted += 1
+        finally:
+            known.admitting -= 1
+            if not known.admitted + known.admitting and self._uses.get(claim.id) is known:
+                del self._uses[claim.id]
+
+    def _make_room(self) -> None:
+        """Forget the token that expires first: it is the least harm, and mostly none."""
         if len(self._uses) >= TOKENS_COUNTED_MAX:
-            del self._uses[next(iter(self._uses))]
-        self._uses[claim.id] = self._uses.get(claim.id, 0) + 1
+            del self._uses[min(self._uses, key=lambda each: self._uses[each].expiry_s)]
 
     def _known_secret(self) -> bytes:
         if self.secret is None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from meshcrdt.ipam.outcomes import Outcome, Released
+from meshcrdt.mesh.arguments import deadline, text, texts
 from meshcrdt.mesh.requests import Requests
 from meshcrdt.names.dnsname import normalise_name
 from meshcrdt.node.events import Allocate, Claim, Release, SetName, SetWorkload
@@ -36,17 +37,18 @@ class IpamFacade:
         The same workload gets the same address again. `timeout` is in seconds; the default
         is limits.allocate_timeout_s. Raises UsageError for a subnet outside the universes.
         """
-        deadline = self._deadline(timeout)
+        wanted = None if subnet is None else text(subnet, "subnet")
+        by = self._deadline(timeout)
         outcome: Outcome = await self._requests.ask(
-            lambda request: Allocate(request, workload, subnet, deadline)
+            lambda request: Allocate(request, workload, wanted, by)
         )
         return outcome
 
     async def claim(self, workload: str, address: str, *, timeout: float | None = None) -> Outcome:
         """Take one given address for a workload; Refused names the holder."""
-        deadline = self._deadline(timeout)
+        by = self._deadline(timeout)
         outcome: Outcome = await self._requests.ask(
-            lambda request: Claim(request, workload, address, deadline)
+            lambda request: Claim(request, workload, address, by)
         )
         return outcome
 
@@ -66,8 +68,7 @@ class IpamFacade:
         return self._node.ipam_entries()
 
     def _deadline(self, timeout: float | None) -> float:
-        wait_s = self._node.limits.allocate_timeout_s if timeout is None else timeout
-        return trio.current_time() + wait_s
+        return deadline(self._node.limits.allocate_timeout_s if timeout is None else timeout)
 
 
 class NamesFacade:
@@ -81,13 +82,13 @@ class NamesFacade:
 
     async def set(self, name: str, addresses: Iterable[str]) -> None:
         """Set this node's addresses for a name; other nodes' stay. None removes the name."""
-        wanted = tuple(addresses)
+        wanted = texts(addresses, "address")
         async with self._writing:
             await self._requests.ask(lambda request: SetName(request, name, wanted))
 
     async def remove(self, name: str, addresses: Iterable[str] = ()) -> None:
         """Remove this node's record of a name, or only the given addresses of it."""
-        unwanted = frozenset(addresses)
+        unwanted = frozenset(texts(addresses, "address"))
         async with self._writing:
             left = self._own(name) - unwanted if unwanted else frozenset()
             await self._requests.ask(lambda request: SetName(request, name, tuple(sorted(left))))
@@ -128,12 +129,17 @@ class WorkloadsFacade:
 
     async def set(self, workload: str, addresses: Iterable[str], *, mac: str = "") -> None:
         """Publish that a workload's addresses live on this host."""
-        wanted = tuple(addresses)
-        await self._requests.ask(lambda request: SetWorkload(request, workload, wanted, mac))
+        target, wanted, link_layer = (
+            text(workload, "workload"),
+            texts(addresses, "address"),
+            text(mac, "mac"),
+        )
+        await self._requests.ask(lambda request: SetWorkload(request, target, wanted, link_layer))
 
     async def remove(self, workload: str) -> None:
         """Withdraw a workload."""
-        await self._requests.ask(lambda request: SetWorkload(request, workload, ()))
+        target = text(workload, "workload")
+        await self._requests.ask(lambda request: SetWorkload(request, target, ()))
 
     def endpoints(self) -> tuple[Endpoint, ...]:
         """Return where every attached workload address of the cluster lives."""

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 import trio
 
 from meshcrdt.abc import Lattice
+from meshcrdt.base.hosts import parse_peer_address
 from meshcrdt.base.ids import PeerId
 from meshcrdt.crdt import ORMap
 from meshcrdt.errors import NotReady, UsageError
+from meshcrdt.mesh.arguments import texts, wait_s
 from meshcrdt.mesh.channel import LatticeChannel, MapChannel
 from meshcrdt.mesh.credentials import Credentials
 from meshcrdt.mesh.facade import IpamFacade, NamesFacade, WorkloadsFacade
@@ -22,7 +24,7 @@ from meshcrdt.mesh.requests import Requests
 from meshcrdt.mesh.statistics import ShellStatistics
 from meshcrdt.mesh.watch import WatchHub
 from meshcrdt.node.events import Connect, Forget, Leave
-from meshcrdt.trust.token import TOKEN_ID_BYTES, format_token, make_token
+from meshcrdt.trust.token import TOKEN_ADDRESSES_MAX, TOKEN_ID_BYTES, format_token, make_token
 
 if TYPE_CHECKING:
     from meshcrdt.node.node import Node
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 L = TypeVar("L", bound=Lattice)
 
 TOKEN_TTL_S = 3_600.0
+TOKEN_TTL_MAX_S = 100 * 366 * 86_400.0
 
 
 class Mesh:
@@ -144,7 +147,7 @@ class Mesh:
 
     async def connect(self, addresses: Iterable[str]) -> None:
         """Dial more addresses, now and after every restart."""
-        wanted = tuple(addresses)
+        wanted = tuple(parse_peer_address(address) for address in texts(addresses, "peer"))
         await self._requests.ask(lambda request: Connect(request, wanted))
 
     async def forget(self, peers: Iterable[str]) -> None:
@@ -152,7 +155,7 @@ class Mesh:
 
         Raises UsageError for one that is not known.
         """
-        unwanted = tuple(peers)
+        unwanted = texts(peers, "peer")
         await self._requests.ask(lambda request: Forget(request, unwanted))
 
     async def leave(self) -> None:
@@ -171,15 +174,18 @@ class Mesh:
             raise NotReady("this node has not joined a cluster yet: it can admit nobody")
         if secret is None:
             raise UsageError("this mesh is insecure: hosts join it without a token")
-        if ttl_s <= 0:
-            raise UsageError(f"a token cannot live for {ttl_s} s: more than 0 is accepted")
+        if not 0 < wait_s(ttl_s, "ttl_s") <= TOKEN_TTL_MAX_S:
+            raise UsageError(
+                f"a token cannot live for {ttl_s} s: more than 0 and at most "
+                f"{TOKEN_TTL_MAX_S:g} is accepted"
+            )
         token = make_token(
             secret,
             token_id=secrets.token_bytes(TOKEN_ID_BYTES),
             uses=uses,
             expiry_s=int(time.time() + ttl_s),
             genesis=core.genesis.hash,
-            addresses=self.node.config.advertise,
+            addresses=self.node.config.advertise[:TOKEN_ADDRESSES_MAX],
         )
         return format_token(token)
 

@@ -22,6 +22,7 @@ from meshcrdt.base.limits import DEFAULT_LIMITS, Limits
 from meshcrdt.errors import UsageError
 from meshcrdt.ipam.genesis import GENESIS_NONCE_BYTES, Genesis
 from meshcrdt.mesh.addresses import advertised
+from meshcrdt.mesh.arguments import text, texts
 from meshcrdt.mesh.birth import Beginning, Given, Plan, Remembered, Security, plan
 from meshcrdt.mesh.keys import ENTROPY_BYTES, Keyring, open_keyring
 from meshcrdt.mesh.mesh import Mesh
@@ -30,6 +31,7 @@ from meshcrdt.node import durable
 from meshcrdt.node.config import DEFAULT_DOMAIN, NodeConfig
 from meshcrdt.storage.registry import open_store
 from meshcrdt.topology.dialer import Discovery
+from meshcrdt.topology.directory import LIST_ITEMS_MAX, NAME_CHARACTERS_MAX
 from meshcrdt.transports.registry import transport_for
 from meshcrdt.trust.secret import check_secret, generate_secret
 from meshcrdt.trust.token import parse_token
@@ -101,18 +103,30 @@ async def open_mesh(
         secret=None if secret is None else check_secret(secret),
         token=None if token is None else parse_token(token, source="the caller"),
         peers=_urls(peers, "peer"),
-        universes=None if universes is None else tuple(universes),
+        universes=None if universes is None else texts(universes, "universe"),
     )
     options = _Options(
-        name=name or socket.gethostname(),
+        name=_name(name or socket.gethostname()),
         listen=_urls(listen, "listen"),
-        advertise=_urls(advertise, "advertise"),
+        advertise=_listed(_urls(advertise, "advertise"), "advertise"),
         discovery=discovery,
         domain=domain,
-        trusted=tuple(trusted),
-        underlay=tuple(underlay),
+        trusted=_listed(texts(trusted, "trusted"), "trusted"),
+        underlay=_listed(texts(underlay, "underlay"), "underlay"),
         limits=limits,
     )
+    async with _running(store, given, options, instrument) as mesh:
+        if mesh.state == "starting":
+            with trio.move_on_after(join_wait_s):
+                await mesh.ready()
+        yield mesh
+
+
+@asynccontextmanager
+async def _running(
+    store: str, given: Given, options: _Options, instrument: Instrument | None
+) -> AsyncIterator[Mesh]:
+    """Put the parts together, in the order in which each may refuse."""
     async with AsyncExitStack() as stack:
         loaded = await _load(stack, store, given)
         listeners = await _listen(stack, options)
@@ -125,17 +139,31 @@ async def open_mesh(
             listeners=listeners,
             instrument=instrument,
         )
-        mesh = await stack.enter_async_context(shell.running())
-        if loaded.plan.beginning is Beginning.JOIN:
-            with trio.move_on_after(join_wait_s):
-                await mesh.ready()
-        yield mesh
+        yield await stack.enter_async_context(shell.running())
 
 
 def _urls(values: Sequence[str], source: str) -> tuple[str, ...]:
     if isinstance(values, str):
         raise UsageError(f"{source} is one text, {values!r}: a list of addresses is accepted")
     return tuple(parse_peer_address(value, source=source) for value in values)
+
+
+def _name(value: str) -> str:
+    """Return a name that peers accept; raises UsageError here, where it can still be changed."""
+    shown = text(value, "name")
+    if len(shown) > NAME_CHARACTERS_MAX or not shown.isprintable():
+        raise UsageError(
+            f"name {shown!r} is not accepted: printable text of at most {NAME_CHARACTERS_MAX} "
+            "characters is"
+        )
+    return shown
+
+
+def _listed(values: tuple[str, ...], what: str) -> tuple[str, ...]:
+    """Return what goes into the directory; raises UsageError for more than a record holds."""
+    if len(values) > LIST_ITEMS_MAX:
+        raise UsageError(f"{len(values)} values of {what}: at most {LIST_ITEMS_MAX} are accepted")
+    return values
 
 
 async def _load(stack: AsyncExitStack, url: str, given: Given) -> _Loaded:
@@ -191,7 +219,8 @@ def _node_config(options: _Options, loaded: _Loaded, listeners: Sequence[Listene
         epoch=loaded.epoch,
         genesis=loaded.genesis,
         name=options.name,
-        advertise=options.advertise or advertised(each.address for each in listeners),
+        advertise=options.advertise
+        or advertised(each.address for each in listeners)[:LIST_ITEMS_MAX],
         peers=() if waits else loaded.plan.peers,
         discovery=options.discovery,
         trusted=options.trusted,

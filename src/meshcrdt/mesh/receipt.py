@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import trio
 
 from meshcrdt.base.ids import Epoch, PeerId
-from meshcrdt.errors import NotReached
+from meshcrdt.errors import NotReached, UsageError
+from meshcrdt.mesh.arguments import deadline
 from meshcrdt.node.events import AwaitReceipt, Durability
 from meshcrdt.node.outcomes import ReceiptMissing, Written
 
@@ -58,7 +59,11 @@ class Receipt:
             await trio.lowlevel.checkpoint()
             return
         targets = None if peers is None else tuple(peers)
-        deadline = trio.current_time() + timeout
+        if not all(isinstance(peer, PeerId) for peer in targets or ()):
+            raise UsageError("peers of a receipt are peer ids")
+        if not isinstance(level, Durability):
+            raise UsageError(f"level {level!r} is not a Durability")
+        by = deadline(timeout)
         outcome = await self._requests.ask(
             lambda request: AwaitReceipt(
                 request,
@@ -68,7 +73,7 @@ class Receipt:
                 self.seq,
                 targets,
                 level,
-                deadline,
+                by,
             )
         )
         if isinstance(outcome, ReceiptMissing):

@@ -13,7 +13,7 @@ from typing import Any
 import trio
 from attrs import define, field
 
-from meshcrdt.errors import CapacityError, MeshError, NotReady, StoreError, UsageError
+from meshcrdt.errors import CapacityError, ClosedError, MeshError, NotReady, StoreError, UsageError
 from meshcrdt.node.events import Command, Event
 from meshcrdt.node.outcomes import Failed, FailureKind
 
@@ -60,6 +60,9 @@ class Requests:
         try:
             await self._inbox.send(make(number))
             await waiter.event.wait()
+        except (trio.ClosedResourceError, trio.BrokenResourceError):
+            # The mesh ended while its inbox was full: the command never went in.
+            waiter.error = self._ended or ClosedError("the mesh is closed")
         finally:
             self._waiting.pop(number, None)
         if waiter.error is not None:

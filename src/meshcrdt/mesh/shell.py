@@ -236,13 +236,19 @@ def _the_one(group: BaseExceptionGroup[BaseException], body: BaseException | Non
     """Return the exception that matters: that of the block, unless it only met the wreck.
 
     When a task fails, the block is cancelled, or its call is answered with ClosedError;
-    then the failure of the task is what happened.
+    then the failure of the task is what happened. A block may raise a group of its own,
+    which is one exception here and stays whole.
     """
-    leaves = _leaves(group)
-    others = [each for each in leaves if each is not body and not isinstance(each, trio.Cancelled)]
-    if body in leaves and not (others and isinstance(body, ClosedError | trio.Cancelled)):
-        return next(each for each in leaves if each is body)
-    return (others or leaves)[0]
+    own = [] if body is None else _leaves(body)
+    others = [
+        each
+        for each in _leaves(group)
+        if not isinstance(each, trio.Cancelled) and not any(each is leaf for leaf in own)
+    ]
+    only_met_the_wreck = all(isinstance(each, ClosedError | trio.Cancelled) for each in own)
+    if body is None or (others and only_met_the_wreck):
+        return others[0] if others else group
+    return body
 
 
 def _leaves(error: BaseException) -> list[BaseException]:

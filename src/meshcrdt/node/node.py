@@ -34,6 +34,7 @@ from meshcrdt.node.events import (
     StoreFailed,
 )
 from meshcrdt.node.outbox import Message, Outbox
+from meshcrdt.node.own_hello import OwnHello
 from meshcrdt.node.patience import Patience
 from meshcrdt.node.presence import Presence
 from meshcrdt.node.queries import Queries
@@ -84,6 +85,7 @@ class Node(Queries):
         self._wiring = Wiring(self)
         self.presence = Presence(config, self._wiring)
         self._joining: Genesis | None = None
+        self._own_hello = OwnHello(config)
         self.outbox = Outbox(config.limits)
         if config.genesis is not None:
             self._enter(config.genesis)
@@ -156,16 +158,8 @@ class Node(Queries):
 
     def hello(self) -> Hello:
         """Return what this node says in a handshake now."""
-        genesis = self.core.genesis if self.core else None
-        return Hello(
-            peer=self.me,
-            public=self.config.identity.public,
-            name=self.config.name,
-            epoch=self.epoch,
-            genesis=genesis.hash if genesis else None,
-            versions=(messages.VERSION,),
-            advertise=self.config.advertise,
-        )
+        genesis = self.core.genesis.hash if self.core else None
+        return self._own_hello.now(genesis=genesis, epoch=self.epoch)
 
     def admits(self, hello: Hello) -> str | None:
         """Return one line that says why a link with this peer is refused, or None."""

@@ -14,6 +14,9 @@ from meshcrdt.transports.sockets import SocketListener, reason_of
 SCHEME = "tcp"
 BACKLOG = 1_024
 
+UNRESOLVED = (OSError, UnicodeError)
+"""What a host raises that cannot be reached, or cannot even be spelled in DNS (IDNA)."""
+
 
 class TcpTransport:
     """Frames over TCP. Delays are switched off: frames are small and someone waits for them."""
@@ -27,7 +30,7 @@ class TcpTransport:
         host, port = parse(url, port_min=0)
         try:
             bound = await _bind(host, port)
-        except OSError as error:
+        except UNRESOLVED as error:
             raise ListenError(f"cannot listen on {url}: {reason_of(error)}") from error
 
         def link(stream: trio.SocketStream) -> StreamLink:
@@ -45,7 +48,7 @@ class TcpTransport:
         host, port = parse(url, port_min=1)
         try:
             stream = await trio.open_tcp_stream(host, port)
-        except OSError as error:
+        except UNRESOLVED as error:
             raise DialError(f"cannot connect to {url}: {reason_of(error)}") from error
         return StreamLink(stream, remote=url, transport=SCHEME, frame_bytes_max=frame_bytes_max)
 

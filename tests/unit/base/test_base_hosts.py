@@ -2,8 +2,10 @@
 
 import pytest
 
-from meshcrdt.base.hosts import parse_peer_address
+from meshcrdt.base.hosts import SECRET_MARKS, parse_peer_address
 from meshcrdt.errors import UsageError
+from meshcrdt.trust.secret import SECRET_PREFIX
+from meshcrdt.trust.token import TOKEN_PREFIX
 
 
 @pytest.mark.parametrize(
@@ -32,6 +34,8 @@ def test_addresses_become_urls(text, url):
         ("tcp://", "tcp://"),
         ("tcp://[::1", "[::1"),
         ("a b", "a b"),
+        ("mem://\x1b[2J", "\\x1b"),
+        ("tcp://\ud800:1", "\\ud800"),
         ("", "''"),
     ],
 )
@@ -40,3 +44,14 @@ def test_what_is_no_address_is_named(text, named):
         parse_peer_address(text, source="listener")
     assert named in str(caught.value)
     assert "listener" in str(caught.value)
+
+
+@pytest.mark.parametrize("mark", SECRET_MARKS)
+def test_a_secret_in_place_of_an_address_is_refused_and_not_shown(mark):
+    with pytest.raises(UsageError, match="token or a secret") as caught:
+        parse_peer_address(f"{mark}kept-to-ourselves")
+    assert "kept" not in str(caught.value)
+
+
+def test_the_marks_of_secrets_are_those_of_trust():
+    assert SECRET_MARKS == (TOKEN_PREFIX, SECRET_PREFIX)
