@@ -33,13 +33,15 @@ class Adopter:
         *,
         want: Callable[[StreamKey, int | None], None],
         adopted: Callable[[StreamKey, frozenset[bytes]], None],
-        replaced: Callable[[State, State, int | None], None],
+        replaced: Callable[[State | None, State, int | None], None],
+        busy: Callable[[StreamKey], bool],
     ) -> None:
         self._context = context
         self._broadcast = broadcast
         self._want = want
         self._adopted = adopted
         self._replaced = replaced
+        self._busy = busy
         self.parking = Parking()
 
     def held_ref(self, key: StreamKey) -> Ref | None:
@@ -58,7 +60,7 @@ class Adopter:
             self._merge(state, link)
             return
         self.parking.put(Parked(state, link))
-        ready = self.parking.release(channel, self.held_ref)
+        ready = self.parking.release(channel, self.held_ref, self._busy)
         for parked in ready:
             self._merge(parked.state, parked.link)
         if ready:
@@ -72,7 +74,7 @@ class Adopter:
     def release(self, channel: str) -> None:
         """Merge what waits in a channel as far as its deps are met by now."""
         while self.parking.in_channel(channel):
-            ready = self.parking.release(channel, self.held_ref)
+            ready = self.parking.release(channel, self.held_ref, self._busy)
             if not ready:
                 return
             for parked in ready:
@@ -88,8 +90,7 @@ class Adopter:
         if kind_of(key.channel) is Kind.DURABLE:
             context.store(state_rows(state, changed), (Settled(key, state.ref),))
         self.enter(state, changed, link=link)
-        if before is not None:
-            self._replaced(before, state, link)
+        self._replaced(before, state, link)
 
     def enter(self, state: State, changed: frozenset[bytes], *, link: int | None) -> None:
         """Make a state the held one and pass it on; the caller has seen to the store."""

@@ -17,6 +17,15 @@ class Over(Enum):
     """Also every live record of other origins that this replica holds at the call."""
 
 
+class Writer(Enum):
+    """Who asks for a change."""
+
+    USER = "user"
+    """May be told to come back: held to the bounds of one write and of the writes that wait."""
+    NODE = "node"
+    """A machine that bounds itself and cannot come back: held to the quotas of a stream alone."""
+
+
 @frozen
 class Put:
     """Set this node's record of a key."""

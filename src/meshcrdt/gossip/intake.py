@@ -48,7 +48,7 @@ class Intake:
     def lacks(self, key: StreamKey, ref: Ref) -> bool:
         """Return whether a header that a peer holds is worth asking for."""
         context = self._context
-        if key.origin == context.me and self._local.in_flight(key.channel):
+        if self._local.is_busy(key):
             return False
         parked = self._adopter.parking.get(key)
         if parked is not None and parked.state.ref >= ref:
@@ -184,15 +184,10 @@ class Intake:
 
     def _enter(self, state: State, link: int) -> None:
         key = state.header.stream
-        if key.origin != self._context.me:
-            self._adopter.offer(state, link)
-        elif self._local.in_flight(key.channel):
+        if self._local.is_busy(key):
             return
-        elif self._rebase.was_missed(key, state.ref):
+        if self._rebase.was_missed(key, state.ref):
             self._rebase.recover(state)
         else:
-            before = self._local.held(key.channel)
             self._adopter.offer(state, link)
-            if self._local.held(key.channel) is state:
-                self._rebase.went_ahead(before, state)
         self._repair.arrived(key)

@@ -14,7 +14,7 @@ from attrs import define, field, frozen
 from meshcrdt.base.ids import Dot
 from meshcrdt.errors import CapacityError, InternalError, UsageError
 from meshcrdt.gossip.cancels import Deps, Intent, Purpose, record_after
-from meshcrdt.gossip.changes import Change, Over, Put
+from meshcrdt.gossip.changes import Change, Over, Put, Writer
 from meshcrdt.gossip.channels import Kind, Scope, kind_of, scope_of
 from meshcrdt.gossip.context import Context
 from meshcrdt.gossip.durable import state_rows
@@ -91,10 +91,10 @@ class Local:
 
     # --- writing -----------------------------------------------------------------------
 
-    def write(self, channel: str, changes: Sequence[Change]) -> int:
+    def write(self, channel: str, changes: Sequence[Change], writer: Writer) -> int:
         """Stage changes as one atomic write; see `Replica.write`."""
         own = self._channels.get(channel) or _OwnChannel(channel)
-        intents = self._intents(own, changes)
+        intents = self._intents(own, changes, writer)
         self._channels[channel] = own
         for intent in intents:
             own.staged[intent.key] = intent
@@ -103,7 +103,7 @@ class Local:
         self._waiting += 1
         return self._last_ticket
 
-    def _intents(self, own: _OwnChannel, changes: Sequence[Change]) -> list[Intent]:
+    def _intents(self, own: _OwnChannel, changes: Sequence[Change], writer: Writer) -> list[Intent]:
         limits = self._context.limits
         name_bytes = len(own.name.encode())
         if not 0 < name_bytes <= limits.channel_name_bytes_max:
@@ -113,16 +113,16 @@ class Local:
             )
         if not changes:
             raise UsageError(f"a write to channel {own.name!r} needs at least one change")
-        if len(changes) > limits.flush_records_max:
+        if len(changes) > limits.flush_records_max and writer is Writer.USER:
             raise CapacityError(
                 f"{len(changes)} changes in one write: flush_records_max is "
                 f"{limits.flush_records_max}"
             )
-        if self._waiting >= limits.write_queue_max:
+        if self._waiting >= limits.write_queue_max and writer is Writer.USER:
             raise CapacityError(
                 f"write_queue_max is reached: {limits.write_queue_max} writes wait for the disk"
             )
-        names = self._channels.keys() | self._context.holdings.channels_of(self._context.me)
+        names = self.own_channels()
         if own.name not in names and len(names) >= limits.streams_per_origin_max:
             raise CapacityError(
                 f"streams_per_origin_max is reached: {limits.streams_per_origin_max} channels"
@@ -217,6 +217,17 @@ class Local:
         record = self._base_tree(own).get(key)
         return None if record is None else record.value
 
+    def own_channels(self) -> frozenset[str]:
+        """Return the channels of this node, those that wait for their first flush included."""
+        held = self._context.holdings.channels_of(self._context.me)
+        return held | self._channels.keys()
+
+    def own_keys(self, channel: str) -> list[bytes]:
+        """Return the keys under which `own_value` finds something, sorted."""
+        own = self._channels.get(channel) or _OwnChannel(channel)
+        known = {entry.key for entry in self._base_tree(own).entries()} | own.staged.keys()
+        return sorted(key for key in known if self.own_value(channel, key) is not None)
+
     def held(self, channel: str) -> State | None:
         """Return the own state that is part of the replicated state."""
         stream = self._context.holdings.stream(StreamKey(channel, self._context.me))
@@ -237,10 +248,10 @@ class Local:
         state = self._base(own)
         return MerkleMap() if state is None else state.tree
 
-    def in_flight(self, channel: str) -> bool:
-        """Return whether a flush of the channel is at the disk."""
-        own = self._channels.get(channel)
-        return own is not None and own.flight is not None
+    def is_busy(self, key: StreamKey) -> bool:
+        """Return whether this is an own stream whose flush is at the disk."""
+        own = self._channels.get(key.channel)
+        return key.origin == self._context.me and own is not None and own.flight is not None
 
     def base_ref(self, channel: str) -> Ref | None:
         """Return the header on which this process opened its epoch in the channel."""

@@ -42,6 +42,11 @@ def unmet(state: State, held: HeldRef) -> list[Dep]:
     return missing
 
 
+def never(_: StreamKey) -> bool:
+    """Return False: no stream is busy."""
+    return False
+
+
 class Parking:
     """At most one waiting state a stream: the greatest that came."""
 
@@ -69,14 +74,19 @@ class Parking:
         if len(self._parked) > PARKED_MAX:
             del self._parked[next(iter(self._parked))]
 
-    def release(self, channel: str, held: HeldRef) -> list[Parked]:
-        """Take out and return the largest set that can be merged together."""
+    def release(
+        self, channel: str, held: HeldRef, busy: Callable[[StreamKey], bool] = never
+    ) -> list[Parked]:
+        """Take out and return the largest set that can be merged together.
+
+        A stream that is `busy` waits on: its own flush is at the disk and goes first.
+        """
         candidates: dict[StreamKey, Parked] = {}
         for key, parked in list(self._parked.items()):
             ref = held(key)
             if ref is not None and ref >= parked.state.ref:
                 del self._parked[key]
-            elif key.channel == channel:
+            elif key.channel == channel and not busy(key):
                 candidates[key] = parked
 
         def reachable(key: StreamKey) -> Ref | None:

@@ -73,6 +73,14 @@ class Reading:
         """Return this node's value of a key, writes that wait for the disk included."""
         return self._local.own_value(channel, key)
 
+    def own_keys(self, channel: str) -> list[bytes]:
+        """Return the keys for which `own_value` returns something, sorted."""
+        return self._local.own_keys(channel)
+
+    def own_channels(self) -> frozenset[str]:
+        """Return the channels that this node writes to, those not yet on disk included."""
+        return self._local.own_channels()
+
     def head(self, channel: str, origin: PeerId) -> Ref | None:
         """Return which header is held of a stream, or None."""
         return self._adopter.held_ref(StreamKey(channel, origin))

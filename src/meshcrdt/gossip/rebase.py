@@ -102,12 +102,15 @@ class Rebase:
         header = state.header
         self._context.out.append(OwnStreamAhead(header.channel, header.epoch, header.seq))
 
-    def replaced(self, before: State, after: State, link: int | None) -> None:
+    def replaced(self, before: State | None, after: State, link: int | None) -> None:
         """Show an origin what it missed when it opened an epoch on an older header (F20)."""
         header = after.header
+        if header.origin == self._context.me:
+            self.went_ahead(before, after)
+            return
         if (
-            kind_of(header.channel) is Kind.VOLATILE
-            or header.origin == self._context.me
+            before is None
+            or kind_of(header.channel) is Kind.VOLATILE
             or header.epoch == before.header.epoch
             or header.seq != 1
         ):

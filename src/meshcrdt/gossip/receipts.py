@@ -88,6 +88,25 @@ class ReceiptStatistics:
     questions: int
 
 
+def _write_tree(write: _Write) -> tuple[Tree, ...]:
+    level = _LEVELS.index(write.level)
+    return (write.stream.channel, epoch_tree(write.epoch), write.seq, level)
+
+
+def _take_write(origin: PeerId, channel: Tree, epoch: Tree, seq: Tree, level: Tree) -> _Write:
+    return _Write(
+        StreamKey(take_channel(channel), origin),
+        take_epoch(epoch, "epoch"),
+        take_int(seq, "seq"),
+        _LEVELS[take_int(level, "level", high=1)],
+    )
+
+
+def _confirmation(place: tuple[PeerId, int], write: _Write) -> ToPeer:
+    """Return the answer to a question. It names the write: numbers begin anew at a restart."""
+    return ToPeer(place[0], (CONFIRM, place[1], *_write_tree(write)))
+
+
 class ReceiptTracker:
     """Asks for receipts of own writes, and answers those of others."""
 
@@ -130,15 +149,7 @@ class ReceiptTracker:
     def _questions_of(self, request: int, receipt: _Receipt, now: float) -> list[ReceiptOutput]:
         write = receipt.write
         wait_ms = min(max(0, int((receipt.deadline - now) * 1_000)), WAIT_MS_MAX)
-        payload: tuple[Tree, ...] = (
-            ASK,
-            request,
-            write.stream.channel,
-            epoch_tree(write.epoch),
-            write.seq,
-            _LEVELS.index(write.level),
-            wait_ms,
-        )
+        payload = (ASK, request, *_write_tree(write), wait_ms)
         return [ToPeer(peer, payload) for peer in sorted(receipt.missing - {self._me})]
 
     def _settle(self, request: int, receipt: _Receipt) -> list[ReceiptOutput]:
@@ -163,34 +174,30 @@ class ReceiptTracker:
             if code == ASK:
                 return self._asked(source, payload, now)
             if code == CONFIRM:
-                _, request = take_tuple(payload, "confirm", size=2)
-                return self._confirmed(source, take_int(request, "request"))
+                _, request, *write = take_tuple(payload, "confirm", size=6)
+                written = _take_write(self._me, *write)
+                return self._confirmed(source, take_int(request, "request"), written)
         except MalformedTree:
             return []
         return []
 
     def _asked(self, source: PeerId, payload: tuple[Tree, ...], now: float) -> list[ReceiptOutput]:
         _, request, channel, epoch, seq, level, wait_ms = take_tuple(payload, "ask", size=7)
-        write = _Write(
-            StreamKey(take_channel(channel), source),
-            take_epoch(epoch, "epoch"),
-            take_int(seq, "seq"),
-            _LEVELS[take_int(level, "level", high=1)],
-        )
+        write = _take_write(source, channel, epoch, seq, level)
         place = (source, take_int(request, "request"))
         wait_s = take_int(wait_ms, "wait_ms", high=WAIT_MS_MAX) / 1_000
         if self._has(write):
             self._questions.pop(place, None)
-            return [ToPeer(source, (CONFIRM, place[1]))]
+            return [_confirmation(place, write)]
         self._questions[place] = _Question(write, now + wait_s)
         if len(self._questions) > QUESTIONS_MAX:
             self._questions.popitem(last=False)
         return []
 
-    def _confirmed(self, source: PeerId, request: int) -> list[ReceiptOutput]:
+    def _confirmed(self, source: PeerId, request: int, write: _Write) -> list[ReceiptOutput]:
         receipt = self._receipts.get(request)
-        if receipt is None:
-            return []
+        if receipt is None or receipt.write != write:
+            return []  # of a question that an earlier run of this node asked under this number
         receipt.missing.discard(source)
         return self._settle(request, receipt)
 
@@ -201,7 +208,7 @@ class ReceiptTracker:
         for place, question in list(self._questions.items()):
             if question.write.stream == stream and self._has(question.write):
                 del self._questions[place]
-                out.append(ToPeer(place[0], (CONFIRM, place[1])))
+                out.append(_confirmation(place, question.write))
         if origin == self._me:
             for request, receipt in list(self._receipts.items()):
                 if receipt.write.stream == stream:

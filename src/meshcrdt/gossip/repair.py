@@ -103,6 +103,11 @@ class Repair:
         held: MerkleMap[Record] = MerkleMap() if stream is None else stream.state.tree
         deadline = context.now + context.limits.fetch_timeout_s
         fetch = self._fetches.get(key)
+        if fetch is None and len(self._fetches) >= ACTIVE_MAX:
+            # Each may stage as much as a stream holds: who announces more of them waits.
+            if len(self._queue) < QUEUE_MAX:
+                self._queue[key] = link
+            return None
         if fetch is None:
             fetch = self._fetches[key] = Fetch(envelope, link, deadline, held)
         elif fetch.envelope.header.ref < envelope.header.ref or fetch.link == link:
@@ -215,6 +220,8 @@ class Repair:
 
     def check(self) -> None:
         """Raise InternalError when a bound does not hold."""
+        if len(self._fetches) > ACTIVE_MAX:
+            raise InternalError("more states are being fetched than the bound allows")
         if len(self._queue) > QUEUE_MAX:
             raise InternalError("the queue of wanted streams has outgrown its bound")
         if self._asked.keys() & self._fetches.keys():

@@ -19,7 +19,7 @@ from meshcrdt.errors import InternalError, MalformedTree, UsageError
 from meshcrdt.gossip.adopt import Adopter
 from meshcrdt.gossip.broadcast import Adjacent, Broadcast, nobody_adjacent
 from meshcrdt.gossip.cancels import Intent, Purpose
-from meshcrdt.gossip.changes import Change
+from meshcrdt.gossip.changes import Change, Writer
 from meshcrdt.gossip.context import Context, LinkState
 from meshcrdt.gossip.durable import EVIDENCE_TABLE, load_streams
 from meshcrdt.gossip.evidence import Evidence
@@ -115,6 +115,7 @@ class Replica(Reading):
             want=self._repair.want,
             adopted=self._adopted,
             replaced=self._rebase.replaced,
+            busy=self._local.is_busy,
         )
         self._sync = Sync(context, want=self._repair.want, lacks=self._lacks)
         self._intake = Intake(
@@ -259,13 +260,13 @@ class Replica(Reading):
 
     # --- writing -----------------------------------------------------------------------
 
-    def write(self, channel: str, changes: Sequence[Change]) -> int:
+    def write(self, channel: str, changes: Sequence[Change], writer: Writer = Writer.USER) -> int:
         """Stage changes to own records, atomic within the channel; returns a ticket.
 
         `flush` signs what is staged, and Committed(ticket, ...) tells when it is part of
         the replicated state. Raises UsageError or CapacityError with nothing changed.
         """
-        return self._local.write(channel, changes)
+        return self._local.write(channel, changes, writer)
 
     def flush(self, now: float) -> list[Output]:
         """Sign and store what is staged, one flush a channel; call after every event."""
@@ -290,7 +291,9 @@ class Replica(Reading):
             self._adopter.release(flight.state.header.channel)
         for settled in context.settling.pop(token, ()):
             stream = context.holdings.stream(settled.stream)
-            if stream is not None and (stream.durable is None or stream.durable < settled.ref):
+            if stream is None or stream.state.ref < settled.ref:
+                continue  # given up meanwhile, and held again at an older header
+            if stream.durable is None or stream.durable < settled.ref:
                 stream.durable = settled.ref
         return self._outputs()
 

@@ -146,3 +146,17 @@ def test_open_questions_are_bounded_and_forgotten_in_time() -> None:
     tracker.check()
     assert tracker.handle_timeout(1.0) == []
     assert tracker.statistics().questions == 0
+
+
+def test_an_answer_to_a_question_of_an_earlier_run_confirms_nothing() -> None:
+    net = Net()
+    net.ask((B,))
+    net.holders[B].merged = 5
+    (late,) = net.trackers[B].changed("c", A)
+    # A restarts; its first receipt has the number of the lost one, but means another write.
+    tracker = net.trackers[A] = ReceiptTracker(net.holders[A])
+    tracker.ask(
+        1, "c", Epoch(2, b"instance"), 1, targets=(B,), level="merged", now=0.0, deadline=9.0
+    )
+    assert tracker.received(B, late.payload, 0.0) == []
+    assert tracker.statistics().receipts == 1
