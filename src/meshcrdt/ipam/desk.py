@@ -185,7 +185,7 @@ class Desk:
             return Claimed(show(address, pending.subnet))
         exact = single(address)
         if block is not None or self._registry.is_frozen(exact):
-            return Frozen(f"{shown} is in a range with conflicting owners")
+            return Frozen(f"{shown} is in a range with conflicting owners, or with a doubted past")
         owner = self._registry.owner(address)
         if owner is not None and owner != self._me:
             return Refused(f"{shown} is in a block of peer {owner}", owner.hex())

@@ -9,7 +9,8 @@ Channel "ipam", by the first byte of the key:
 
 Own table, of the allocator alone: "b" + range: a block that this node owns, as its
 Register; "a" + address: an allocation or an address that cools down; "c" + instance +
-number: a carve that was asked and not yet settled, so that a restart asks the same again.
+number: a carve that was asked and not yet settled, so that a restart asks the same again;
+"d": the run in which this store was seen to be older than the world, see `Holdings.distrust`.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ LEDGER_TAG = b"q"
 BLOCK_TAG = b"b"
 ALLOCATION_TAG = b"a"
 CARVE_TAG = b"c"
+DOUBT_KEY = b"d"
 
 WORKLOAD_BYTES_MAX = 1_024
 EVIDENCE_HASH_BYTES = 8
@@ -87,6 +89,18 @@ def parse_allocation_key(key: bytes) -> Address:
 def carve_key(epoch: Epoch, number: int) -> bytes:
     """Key of an unsettled carve in the own table."""
     return CARVE_TAG + epoch.counter.to_bytes(8, "big") + epoch.instance + number.to_bytes(8, "big")
+
+
+def encode_doubt(epoch: Epoch) -> bytes:
+    """Return the row value that remembers in which run the store was found to be older."""
+    return encode((_ROW_FORMAT, epoch_tree(epoch)))
+
+
+def decode_doubt(value: bytes) -> Epoch:
+    """Read the row value of a doubt; raises MalformedTree."""
+    form, epoch = take_tuple(decode(value), "doubt row", size=2)
+    take_int(form, "row format", low=_ROW_FORMAT, high=_ROW_FORMAT)
+    return take_epoch(epoch, "doubt epoch")
 
 
 class Use(IntEnum):

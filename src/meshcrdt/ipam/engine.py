@@ -34,6 +34,7 @@ class Engine:
         self, *, me: PeerId, genesis: Genesis, epoch: Epoch, limits: Limits, dice: Dice
     ) -> None:
         self.me = me
+        self.epoch = epoch
         self._limits = limits
         self.members = 1
         self.registry = Registry(genesis)

@@ -7,14 +7,17 @@ record says otherwise: then nothing new is given from it, and what lives there s
 
 from __future__ import annotations
 
-from meshcrdt.base.ids import PeerId
+from meshcrdt.base.ids import Epoch, PeerId
 from meshcrdt.base.limits import Limits
 from meshcrdt.errors import CorruptStore, InternalError, MalformedTree
 from meshcrdt.ipam.allocations import Allocations, Row
 from meshcrdt.ipam.blocks import show
 from meshcrdt.ipam.durable import (
+    DOUBT_KEY,
     AllocationRow,
     block_key,
+    decode_doubt,
+    encode_doubt,
     parse_allocation_key,
 )
 from meshcrdt.ipam.register import Register
@@ -33,6 +36,7 @@ class Holdings:
         self.space = Space()
         self.allocations = Allocations(self.space, cooldown_s=limits.reuse_cooldown_s)
         self._blocks: dict[Cidr, Register] = {}
+        self._doubt: Epoch | None = None
 
     def load_block(self, key: bytes, value: bytes) -> None:
         """Take over the row of a block; raises CorruptStore naming the key."""
@@ -57,10 +61,46 @@ class Holdings:
             raise CorruptStore(f"table 'ipam', key {key.hex()}: {error}") from error
         self.allocations.load(address, row, now)
 
+    def load_doubt(self, key: bytes, value: bytes) -> None:
+        """Take over the row of a doubt, after all blocks; raises CorruptStore."""
+        try:
+            self._doubt = decode_doubt(value)
+        except MalformedTree as error:
+            raise CorruptStore(f"table 'ipam', key {key.hex()}: {error}") from error
+        self._suspend_doubted()
+
+    def distrust(self, epoch: Epoch) -> list[Row]:
+        """Give nothing more from blocks that runs before `epoch` asked for; returns new rows.
+
+        The store is older than the world, or another instance runs on a copy of it: what was
+        given from these blocks may be in use without a row here. What has a row stays, and
+        blocks that this run asked for are its own alone.
+        """
+        if self._doubt is not None and self._doubt >= epoch:
+            return []
+        self._doubt = epoch
+        self._suspend_doubted()
+        return [(DOUBT_KEY, encode_doubt(epoch))]
+
+    def _suspend_doubted(self) -> None:
+        for register in self._blocks.values():
+            if self.is_doubted(register):
+                self.space.suspend(register.cidr)
+
+    def is_doubted(self, block: Register) -> bool:
+        """Return True for a block whose addresses may be in use without a row here."""
+        return (
+            self._doubt is not None
+            and block.owner is not None
+            and (block.owner.epoch < self._doubt)
+        )
+
     def _add(self, register: Register) -> None:
         self.space.add(register.cidr)
         self._blocks[register.cidr] = register
         self._registry.merge_register(register)
+        if self.is_doubted(register):
+            self.space.suspend(register.cidr)
 
     def take_block(self, register: Register) -> Row:
         """Own a block from now on; returns its row. It must overlap no own block."""

@@ -29,6 +29,7 @@ from meshcrdt.ipam.durable import (
     ALLOCATION_TAG,
     BLOCK_TAG,
     CARVE_TAG,
+    DOUBT_KEY,
     EVIDENCE_TAG,
     CarveRow,
 )
@@ -81,6 +82,8 @@ class Ipam:
                 self._engine.holdings.load_block(key, rows[key])
             elif tag == ALLOCATION_TAG:
                 self._engine.holdings.load_allocation(key, rows[key], now)
+            elif key == DOUBT_KEY:
+                self._engine.holdings.load_doubt(key, rows[key])
             elif tag == CARVE_TAG:
                 try:
                     self._engine.growth.carves.load(CarveRow.decode(rows[key]), now)
@@ -224,6 +227,19 @@ class Ipam:
         """Note how many members the cluster has; block sizes follow it."""
         self._engine.members = max(count, 1)
         self._engine.growth.members = self._engine.members
+
+    def distrust(self) -> list[Output]:
+        """Stop giving from blocks of earlier runs: the store was rolled back, or copied."""
+        engine = self._engine
+        rows = engine.holdings.distrust(engine.epoch)
+        if rows:
+            engine.turn.rows(rows)
+            engine.turn.notice(
+                "alarm",
+                "addresses given from the blocks of earlier runs may have been forgotten: "
+                "nothing more is given from them, new blocks are asked for",
+            )
+        return engine.turn.finish()
 
     def nudge(self, now: float) -> list[Output]:
         """Ask again at once what was not answered: a peer came into reach."""

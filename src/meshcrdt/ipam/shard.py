@@ -33,6 +33,11 @@ from meshcrdt.trust.identity import Identity
 Puts: TypeAlias = tuple[tuple[bytes, bytes | None], ...]
 
 
+RECORDS_MAX = 32_768
+"""Registers and ledgers of a shard: half the keys that one stream may hold, so that whoever
+asks for one address at a time meets a refusal, and the guardian never a full stream."""
+
+
 class Denial(Enum):
     """Why a carve is not done; the numbers are those of the wire."""
 
@@ -113,6 +118,8 @@ class Shard:
             return Carved(register)
         if ledger.is_stale(order.request):
             return Denied(Denial.STALE)
+        if len(self.trie) + len(self.ledgers) >= RECORDS_MAX:
+            return Denied(Denial.EXHAUSTED)
         if order.exact is not None:
             return self._carve_exact(order, ledger, order.exact)
         place = self._best_fit(order)

@@ -16,7 +16,7 @@ from meshcrdt.ipam.outcomes import Draining, Recovering
 from meshcrdt.node import durable, events, views
 from meshcrdt.node.core import Core
 from meshcrdt.node.outcomes import Done, Failed, FailureKind
-from meshcrdt.node.workloads import endpoint_value
+from meshcrdt.node.workloads import endpoint_value, endpoint_workload
 from meshcrdt.topology.directory import Standing
 
 if TYPE_CHECKING:
@@ -77,14 +77,15 @@ def _in_cluster(
 ) -> object | None:
     match command:
         case events.Put():
-            _declare(core, wiring, command.channel, views.MAP_TYPE)
+            _check_type(node, core, command.channel, views.MAP_TYPE)
             value = views.map_encode(core.replica, command.channel, command.key, command.value)
             wiring.write_for(command.request, command.channel, [Put(command.key, value, Over.ALL)])
+            _declare(core, wiring, command.channel, views.MAP_TYPE)
         case events.Delete():
             views.check_user_channel(command.channel)
             wiring.write_for(command.request, command.channel, [Drop(command.key, Over.ALL)])
         case events.Mutate():
-            _declare(core, wiring, command.channel, command.lattice.__name__)
+            _check_type(node, core, command.channel, command.lattice.__name__)
             current = views.lattice_value(core.replica, command.channel, command.lattice)
             value = views.lattice_encode(
                 core.replica, command.channel, command.lattice, command.mutator(current)
@@ -92,6 +93,7 @@ def _in_cluster(
             wiring.write_for(
                 command.request, command.channel, [Put(views.LATTICE_KEY, value, Over.OWN)]
             )
+            _declare(core, wiring, command.channel, command.lattice.__name__)
         case events.Allocate():
             node.patience.expect(command.request, command.deadline)
             outputs = core.ipam.allocate(
@@ -110,7 +112,7 @@ def _in_cluster(
         case events.SetName():
             wiring.write_for(command.request, views.NAMES, [_name_change(core, command)])
         case events.SetWorkload():
-            return _set_workload(node, core, wiring, command)
+            return _set_workload(core, wiring, command)
         case events.AwaitReceipt():
             _await_receipt(node, core, wiring, command, now)
         case events.Leave():
@@ -127,37 +129,53 @@ def _name_change(core: Core, command: events.SetName) -> Change:
     return Put(key, record.encode(), Over.OWN)
 
 
-def _declare(core: Core, wiring: Wiring, channel: str, type_name: str) -> None:
-    """Make sure that a channel has this type; the first write declares it."""
+def _check_type(node: Node, core: Core, channel: str, type_name: str) -> None:
+    """Raise UsageError when a channel is of another type, CapacityError when it has no room."""
     views.check_user_channel(channel)
+    mine = core.replica.own_channels()
+    channels_max = node.limits.streams_per_origin_max
+    if channel not in mine and len(mine | views.NODE_CHANNELS) >= channels_max:
+        # One more would take the place of the node's own, and others would not see it any more.
+        raise CapacityError(
+            f"channel {channel!r} is one too many: streams_per_origin_max is {channels_max}, "
+            f"{len(views.NODE_CHANNELS)} of them for the node itself"
+        )
     declared = views.declared_type(core.replica, channel)
     if declared is None:
         staged = core.replica.own_value(views.CHANNELS, channel.encode())
         if staged is None:
-            wiring.write_own(views.CHANNELS, {channel.encode(): views.declaration(type_name)})
             return
         declared = type_name if staged == views.declaration(type_name) else "another type"
     if declared != type_name:
         raise UsageError(f"channel {channel!r} holds {declared}, it cannot be used as {type_name}")
 
 
-def _set_workload(
-    node: Node, core: Core, wiring: Wiring, command: events.SetWorkload
-) -> object | None:
-    held = core.endpoints.of(node.me)
+def _declare(core: Core, wiring: Wiring, channel: str, type_name: str) -> None:
+    """Declare the type of a channel that nobody has declared: with the first write to it."""
+    key = channel.encode()
+    replica = core.replica
+    if not replica.visible(views.CHANNELS, key) and replica.own_value(views.CHANNELS, key) is None:
+        wiring.write_own(views.CHANNELS, {key: views.declaration(type_name)})
+
+
+def _set_workload(core: Core, wiring: Wiring, command: events.SetWorkload) -> object | None:
     value = endpoint_value(command.workload, command.mac)
     changes: list[Change] = [
         Put(address.encode(), value, Over.OWN) for address in command.addresses
     ]
-    changes += [
-        Drop(address.encode(), Over.OWN)
-        for address, endpoint in held.items()
-        if endpoint.workload == command.workload and address not in command.addresses
-    ]
+    wanted = {address.encode() for address in command.addresses}
+    for key in core.replica.own_keys(views.ENDPOINTS):
+        if key not in wanted and _is_of(core, key, command.workload):
+            changes.append(Drop(key, Over.OWN))
     if not changes:
         return Done()
     wiring.write_for(command.request, views.ENDPOINTS, changes)
     return None
+
+
+def _is_of(core: Core, key: bytes, workload: str) -> bool:
+    """Return whether an own endpoint is a workload's; what waits for the disk counts."""
+    return endpoint_workload(core.replica.own_value(views.ENDPOINTS, key)) == workload
 
 
 def _await_receipt(
@@ -183,7 +201,7 @@ def _await_receipt(
 
 def _leave(node: Node, core: Core, wiring: Wiring, command: events.Leave) -> None:
     for channel in (views.NAMES, views.ENDPOINTS, views.ADJACENCY):
-        own = [key for key, _ in core.replica.records_of(channel, node.me)]
+        own = core.replica.own_keys(channel)
         if own:
             wiring.write_own(channel, dict.fromkeys(own))
     node.draining = True
@@ -191,13 +209,13 @@ def _leave(node: Node, core: Core, wiring: Wiring, command: events.Leave) -> Non
     def left(_done: Committed, _now: float) -> None:
         node.outbox.reply(command.request, Done())
 
-    node.presence.write_member(node.epoch, Standing.LEFT, left)
+    node.presence.leave(node.epoch, left)
 
 
 def _connect(node: Node, wiring: Wiring, command: events.Connect, now: float) -> object | None:
     addresses = [parse_peer_address(text) for text in command.addresses]
-    node.given.update(addresses)
     wiring.run(node.topology.add_targets(addresses, now), now)
+    node.given.update(addresses)
     node.outbox.rows.append(durable.peers_row(node.given))
     node.outbox.durable_reply(command.request, Done())
     return None

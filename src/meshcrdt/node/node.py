@@ -54,7 +54,7 @@ class Node(Queries):
     def __init__(self, config: NodeConfig, dice: Dice) -> None:
         self.config = config
         self.me = config.identity.peer
-        self.epoch = config.epoch
+        self.epoch = self._next_epoch = config.epoch
         self.limits = config.limits
         self._dice = dice
         self.core: Core | None = None
@@ -245,8 +245,11 @@ class Node(Queries):
                 self._genesis_received(opened, message, now)
             else:
                 self._wiring.run(self.topology.received(link, message, now), now)
-        elif self.core is None or opened.hello.genesis is None:
+        elif self.core is None:
             return  # nothing but the genesis is exchanged before both ends have it
+        elif opened.hello.genesis is None:
+            # It has joined since its handshake began, and takes this for a link of members.
+            self.outbox.close(link, "the handshake named no genesis: dial again with it")
         elif code in messages.GOSSIP_CODES:
             self._wiring.run(self.core.replica.received(link, message, now), now)
         elif code in messages.UNICAST_CODES:
@@ -266,15 +269,16 @@ class Node(Queries):
             return
         self._joining = genesis
         self.outbox.rows.append(durable.genesis_row(genesis))
-        self.when_durable(lambda later: self._join(genesis, opened.link, later))
+        self.when_durable(lambda later: self._join(genesis, later))
 
-    def _join(self, genesis: Genesis, link: int, now: float) -> None:
+    def _join(self, genesis: Genesis, now: float) -> None:
         if self.core is None:
             self._enter(genesis)
             self._present(now)
             self.outbox.notice("info", f"joined cluster {genesis.cluster}")
-            # The link's handshake knew no genesis: the next one binds it.
-            self.outbox.close(link, "joined: dialling again with the genesis")
+            # Handshakes so far knew no genesis, perhaps not even the same: the next ones bind it.
+            for link in self.links:
+                self.outbox.close(link, "joined: dialling again with the genesis")
 
     def _enter(self, genesis: Genesis) -> None:
         self.core = Core.make(self.config, genesis, self.epoch, self._dice, self.topology)
@@ -284,7 +288,7 @@ class Node(Queries):
         core = self.core
         if core is None:
             raise InternalError("a node presents itself only once it has its genesis")
-        self.presence.write_member(self.epoch, Standing.IN)
+        self.presence.write_member(self.epoch)
         self.presence.write_edges(self.topology.neighbours())
         self._wiring.run(core.ipam.ready(now), now)
 
@@ -339,12 +343,21 @@ class Node(Queries):
     def reepoch(self, above: Epoch, now: float) -> None:
         """Take an epoch above one that was seen of this very identity (finding F14)."""
         self.rollbacks_seen += 1
-        epoch = Epoch(max(self.epoch.counter, above.counter) + 1, self._dice.raw(INSTANCE_BYTES))
-        self.epoch = epoch
-        self.outbox.rows.append(durable.boot_row(epoch))
         if self.core is not None:
+            self._wiring.run(self.core.ipam.distrust(), now)
+        if self._next_epoch > above:
+            return  # one that is on its way to the disk is above this one too
+        counter = max(self._next_epoch.counter, above.counter) + 1
+        epoch = self._next_epoch = Epoch(counter, self._dice.raw(INSTANCE_BYTES))
+        self.outbox.rows.append(durable.boot_row(epoch))
+        self.when_durable(lambda _later: self._open_epoch(epoch))
+
+    def _open_epoch(self, epoch: Epoch) -> None:
+        """Go on under an epoch whose boot counter is on disk: no later run can take it again."""
+        if self.core is not None and epoch > self.epoch:
+            self.epoch = epoch
             self.core.replica.reepoch(epoch)
-            self.presence.write_member(epoch, Standing.IN)
+            self.presence.write_member(epoch)
             self.presence.reopened(self.topology.neighbours())
 
     # --- commands ------------------------------------------------------------------------

@@ -7,7 +7,7 @@ become one Persist, so they are atomic on disk.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from attrs import define, field
 
@@ -15,6 +15,7 @@ from meshcrdt.abc import Row
 from meshcrdt.base.ids import PeerId
 from meshcrdt.base.limits import Limits
 from meshcrdt.base.tree import Tree
+from meshcrdt.errors import CapacityError
 from meshcrdt.node.effects import Changed, CloseLink, Dial, Effect, Notice, Persist, Reply, Send
 from meshcrdt.wire import encode_frame
 from meshcrdt.wire.codec import encode
@@ -76,7 +77,7 @@ class Outbox:
             out.append(Persist(watermark, tuple(self.rows)))
         for link, queued in self.messages.items():
             queued.sort(key=_lane)  # stable: order inside a lane is kept
-            for frame in _frames([m for _, m in queued], self.limits.frame_bytes_max):
+            for frame in _frames([m for _, m in queued], self.limits):
                 out.append(Send(link, frame))
         out.extend(self.plain)
         for channel, keys in self.changed.items():
@@ -92,22 +93,27 @@ def _lane(entry: tuple[int, Message]) -> int:
     return entry[0]
 
 
-def _frames(messages: list[Message], frame_bytes_max: int) -> list[bytes]:
-    if len(messages) == 1:
-        return [encode_frame(messages)]
-    room = frame_bytes_max - FRAME_OVERHEAD_BYTES
-    whole = encode_frame(messages)
-    if len(whole) <= room:
-        return [whole]
-    frames: list[bytes] = []
+def _frames(messages: list[Message], limits: Limits) -> Iterator[bytes]:
+    """Yield as few frames as hold the messages, in order.
+
+    A message that fits no frame by itself is left out: only one to pass on can be so large,
+    from a peer whose seal is smaller than ours, and its sender hears of no acknowledgement.
+    """
+    try:
+        yield encode_frame(messages, limits=limits)
+        return
+    except CapacityError:
+        room = limits.frame_bytes_max - FRAME_OVERHEAD_BYTES
     batch: list[Message] = []
     size = 0
     for message in messages:
         cost = len(encode(message))
+        if cost > room:
+            continue
         if batch and size + cost > room:
-            frames.append(encode_frame(batch))
+            yield encode_frame(batch, limits=limits)
             batch, size = [], 0
         batch.append(message)
         size += cost
-    frames.append(encode_frame(batch))
-    return frames
+    if batch:
+        yield encode_frame(batch, limits=limits)

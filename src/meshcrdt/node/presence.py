@@ -20,12 +20,15 @@ class Presence:
         self._config = config
         self._wiring = wiring
         self._edges: frozenset[PeerId] = frozenset()
+        self._standing = Standing.IN
+
+    def leave(self, epoch: Epoch, committed: Callable[[Committed, float], None]) -> None:
+        """Say goodbye for the rest of this run, also where it goes on under another epoch."""
+        self._standing = Standing.LEFT
+        self.write_member(epoch, committed)
 
     def write_member(
-        self,
-        epoch: Epoch,
-        standing: Standing,
-        committed: Callable[[Committed, float], None] | None = None,
+        self, epoch: Epoch, committed: Callable[[Committed, float], None] | None = None
     ) -> None:
         """Stage the directory record; `committed` is called once it is durable."""
         config = self._config
@@ -35,7 +38,7 @@ class Presence:
             name=config.name,
             addresses=config.advertise,
             epoch=epoch,
-            standing=standing,
+            standing=self._standing,
             trusted=config.trusted,
             underlay=config.underlay,
             roles=(),

@@ -20,7 +20,7 @@ from typing import Any
 
 from meshcrdt.abc import Lattice
 from meshcrdt.base.ids import PeerId
-from meshcrdt.base.tree import take_bytes, take_int, take_str, take_tuple
+from meshcrdt.base.tree import INT_MAX, take_bytes, take_int, take_str, take_tuple
 from meshcrdt.errors import MalformedTree, UsageError
 from meshcrdt.gossip.holdings import Visible
 from meshcrdt.gossip.replica import Replica
@@ -33,6 +33,8 @@ IPAM = "ipam"
 NAMES = "names"
 ADJACENCY = "~adjacency"
 RESERVED = frozenset({CHANNELS, DIRECTORY, ENDPOINTS, IPAM, NAMES})
+NODE_CHANNELS = RESERVED | {ADJACENCY}
+"""Channels that a node may come to write to at any time: users leave room for them."""
 
 MAP_TYPE = "ormap-lww"
 LATTICE_KEY = b"\0"
@@ -71,7 +73,9 @@ def map_encode(replica: Replica, channel: str, key: bytes, value: bytes) -> byte
         entry = _map_entry(raw)
         if entry is not None:
             counters.append(entry[0])
-    return encode((max(counters) + 1, value))
+    # A liar's counter may be the last one there is. It names no successor, and needs none:
+    # a put goes over every record that its writer saw, so only concurrent ones are compared.
+    return encode((min(max(counters) + 1, INT_MAX), value))
 
 
 def lattice_value(replica: Replica, channel: str, lattice: type[Lattice]) -> Any:

@@ -10,9 +10,9 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from meshcrdt.errors import InternalError
+from meshcrdt.errors import CapacityError, InternalError
 from meshcrdt.gossip import outputs as gossip
-from meshcrdt.gossip.changes import Change, Drop, Over, Put
+from meshcrdt.gossip.changes import Change, Drop, Over, Put, Writer
 from meshcrdt.ipam import outputs as ipam
 from meshcrdt.node import messages
 from meshcrdt.node.outcomes import ReceiptMissing, ReceiptReached, Written
@@ -93,12 +93,14 @@ class Wiring:
         channel: str,
         changes: list[Change],
         committed: Callable[[gossip.Committed, float], None] | None = None,
+        *,
+        writer: Writer = Writer.NODE,
     ) -> int:
         """Stage changes; `committed` is called when they are durable. Raises what write raises."""
         core = self._node.core
         if core is None:
             raise InternalError("nothing is written before there is a genesis")
-        ticket = core.replica.write(channel, changes)
+        ticket = core.replica.write(channel, changes, writer)
         if committed is not None:
             self._tickets.setdefault(ticket, []).append(committed)
         return ticket
@@ -122,7 +124,7 @@ class Wiring:
         def answer(done: gossip.Committed, _now: float) -> None:
             self._node.outbox.reply(request, Written(channel, done.epoch, done.seq))
 
-        self.write(channel, changes, answer)
+        self.write(channel, changes, answer, writer=Writer.USER)
 
     # --- topology ------------------------------------------------------------------------
 
@@ -238,8 +240,11 @@ class Wiring:
 
     def _receipt_to_peer(self, output: gossip.ToPeer, now: float) -> None:
         deadline = now + self._node.limits.unicast_timeout_s
-        _, outputs = self._node.unicast.send(output.peer, output.payload, now, deadline=deadline)
-        self.run(outputs, now)
+        try:
+            _, sent = self._node.unicast.send(output.peer, output.payload, now, deadline=deadline)
+        except CapacityError:
+            return  # lost like any message: the one who asked asks again until its deadline
+        self.run(sent, now)
 
     def _receipt_reached(self, output: gossip.Reached, now: float) -> None:
         self._node.outbox.reply(output.request, ReceiptReached())
@@ -274,9 +279,16 @@ class Wiring:
 
     def _ipam_to_peer(self, output: ipam.ToPeer, now: float) -> None:
         def send(later: float) -> None:
-            message_id, outputs = self._node.unicast.send(
-                output.dest, output.payload, later, deadline=output.deadline
-            )
+            core = self._node.core
+            try:
+                message_id, outputs = self._node.unicast.send(
+                    output.dest, output.payload, later, deadline=output.deadline
+                )
+            except CapacityError as full:
+                if core is not None:
+                    failed = core.ipam.unicast_failed(output.dest, output.payload, str(full), later)
+                    self.run(failed, later)
+                return
             self._sent[message_id] = output
             self.run(outputs, later)
 

@@ -30,6 +30,17 @@ def endpoint_value(workload: str, mac: str) -> bytes:
     return encode((workload, mac))
 
 
+def endpoint_workload(value: bytes | None) -> str | None:
+    """Return the workload of an endpoint's record value; None for what is no endpoint."""
+    if value is None:
+        return None
+    try:
+        workload, _ = take_tuple(decode(value), "endpoint", size=2)
+        return take_str(workload, "workload", size_max=256)
+    except MalformedTree:
+        return None
+
+
 class Endpoints:
     """All endpoints that this node knows, by (origin, address)."""
 

@@ -38,7 +38,15 @@ class Bench:
     def genesis(self, maker: bytes = b"\x01", universe: str = "10.32.0.0/16") -> Genesis:
         return Genesis.make(Identity(maker * 32), [universe], nonce=maker * 16)
 
-    def add(self, name: str, genesis: Genesis | None, *, counter: int = 1, **config) -> Node:
+    def add(
+        self,
+        name: str,
+        genesis: Genesis | None,
+        *,
+        counter: int = 1,
+        instance: bytes = b"",
+        **config,
+    ) -> Node:
         seed = bytes([len(self.disks) + 1]) if name not in self.disks else None
         self.disks.setdefault(name, {})
         if seed is not None:
@@ -47,7 +55,7 @@ class Bench:
         node = Node(
             NodeConfig(
                 identity=identity,
-                epoch=Epoch(counter, bytes([counter]) * 8),
+                epoch=Epoch(counter, instance or bytes([counter]) * 8),
                 genesis=genesis,
                 name=name,
                 **config,

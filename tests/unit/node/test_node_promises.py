@@ -1,0 +1,279 @@
+"""Promises that hold also when queues are full, the disk is slow or the store was rolled back."""
+
+import copy
+
+import pytest
+from attrs import evolve
+
+from meshcrdt.base.limits import DEFAULT_LIMITS
+from meshcrdt.gossip.changes import Over
+from meshcrdt.gossip.changes import Put as Record
+from meshcrdt.ipam.outcomes import Allocated
+from meshcrdt.node import events
+from meshcrdt.node.outcomes import Done, ReceiptMissing, Written
+from meshcrdt.topology.topology import PeerState
+from meshcrdt.wire import decode, encode, encode_frame
+
+CHANNEL = "acme/services"
+
+
+@pytest.fixture
+def pair(bench):
+    genesis = bench.genesis()
+    bench.add("n1", genesis)
+    bench.add("n2", genesis)
+    bench.link("n1", "n2")
+    return bench
+
+
+def link_of(bench, name):
+    return next(link for owner, link in bench.wires if owner == name)
+
+
+def frames_to(bench, name, *messages):
+    bench.give(name, events.FrameReceived(link_of(bench, name), encode_frame(messages)))
+
+
+# --- what one turn can send ----------------------------------------------------------------
+
+
+def test_an_answer_larger_than_a_frame_goes_out_in_several(bench):
+    genesis = bench.genesis()
+    bench.add("n1", genesis)
+    for number in range(16):
+        value = bytes([number]) * 60_000
+        assert isinstance(
+            bench.give("n1", events.Put(number, CHANNEL, b"%d" % number, value)), Written
+        )
+    node = bench.add("n2", genesis)
+    bench.link("n1", "n2")
+    bench.pass_time(5)
+    assert len(node.items(CHANNEL)) == 16
+
+
+def test_a_message_too_large_to_pass_on_is_dropped_and_breaks_nothing(bench):
+    genesis = bench.genesis()
+    for name in ("n1", "n2", "n3"):
+        bench.add(name, genesis)
+    bench.link("n1", "n2")
+    bench.link("n2", "n3")
+    bench.pass_time(1)
+    source, dest = bench.nodes["n1"], bench.nodes["n3"]
+    head = (32, bytes(source.me), bytes(dest.me), (1, b"e" * 8), 1, 16)
+    # As large as a frame may be that no session sealed: with a seal it fits no frame.
+    size = DEFAULT_LIMITS.frame_bytes_max
+    frame = encode((1, (*head, b"x" * 70_000)))
+    frame = encode((1, (*head, b"x" * (size - len(frame) + 70_000))))
+    assert len(frame) == DEFAULT_LIMITS.frame_bytes_max
+    link = next(
+        there[1] for here, there in bench.wires.items() if here[0] == "n1" and there[0] == "n2"
+    )
+    bench.give("n2", events.FrameReceived(link, frame))
+    assert isinstance(bench.give("n2", events.Put(1, CHANNEL, b"k", b"v")), Written)
+
+
+def test_a_peer_that_never_acknowledges_fills_no_queue_that_raises(bench):
+    genesis = bench.genesis()
+    limits = evolve(DEFAULT_LIMITS, unicast_pending_max=4)
+    node = bench.add("n1", genesis, limits=limits)
+    other = bench.add("n2", genesis)
+    bench.link("n1", "n2")
+    written = bench.give("n2", events.Put(1, CHANNEL, b"k", b"v"))
+    epoch = (written.epoch.counter, written.epoch.instance)
+    for number in range(20):
+        ask = (64, number, CHANNEL, epoch, written.seq, 0, 60_000)
+        head = (32, bytes(other.me), bytes(node.me), (1, b"e" * 8), number, 16)
+        # Its answers are lost: the end of the wire belongs to nobody.
+        frame = encode_frame([(*head, ask)])
+        node.handle(events.FrameReceived(link_of(bench, "n1"), frame), bench.now)
+    assert isinstance(bench.give("n1", events.Put(2, CHANNEL, b"k", b"w")), Written)
+
+
+def test_a_receipt_that_finds_the_queue_full_ends_once_and_stops_nobody(bench):
+    limits = evolve(DEFAULT_LIMITS, unicast_pending_max=1)
+    bench.add("n1", bench.genesis(), limits=limits)
+    written = bench.give("n1", events.Put(1, CHANNEL, b"k", b"v"))
+    strangers = tuple(sorted(type(bench.nodes["n1"].me)(bytes([n]) * 16) for n in (1, 2, 3)))
+    asked = bench.give(
+        "n1",
+        events.AwaitReceipt(
+            2, CHANNEL, written.epoch.counter, written.epoch.instance, written.seq,
+            strangers, events.Durability.MERGED, bench.now + 2,
+        ),
+    )  # fmt: skip
+    assert asked is None
+    bench.pass_time(3)
+    assert bench.replies["n1", 2] == ReceiptMissing(strangers)
+    assert isinstance(bench.give("n1", events.Put(3, CHANNEL, b"k", b"w")), Written)
+
+
+def test_users_writes_that_wait_keep_no_room_of_the_guardian(bench):
+    genesis = bench.genesis()
+    bench.add("n1", genesis, limits=evolve(DEFAULT_LIMITS, write_queue_max=3))
+    bench.add("n2", genesis)
+    bench.hold_disk.add("n1")
+    for number in range(6):
+        bench.give("n1", events.Put(number, CHANNEL, b"%d" % number, b"v"))
+    bench.link("n1", "n2")
+    bench.give("n2", events.Allocate(1, "w", None, bench.now + 5))
+    bench.release_disk("n1")
+    bench.pass_time(1)
+    assert isinstance(bench.replies["n2", 1], Allocated)
+
+
+def test_users_channels_leave_room_for_those_of_the_node(bench):
+    genesis = bench.genesis()
+    limits = evolve(DEFAULT_LIMITS, streams_per_origin_max=8)
+    bench.add("n1", genesis, limits=limits)
+    for number in range(10):
+        bench.give("n1", events.Put(number, f"user/{number}", b"k", b"v"))
+    bench.add("n2", genesis, limits=limits)
+    bench.link("n1", "n2")
+    bench.pass_time(1)
+    (member,) = bench.nodes["n2"].statistics().members
+    assert member.state is PeerState.ALIVE
+    assert bench.nodes["n2"].topology.adjacent(bench.nodes["n1"].me, bench.nodes["n2"].me)
+
+
+# --- what is staged counts -----------------------------------------------------------------
+
+
+def test_withdrawing_a_workload_also_withdraws_what_the_disk_still_has(pair):
+    pair.hold_disk.add("n1")
+    pair.give("n1", events.SetWorkload(1, "w", ("10.32.0.1",)))
+    pair.give("n1", events.SetWorkload(2, "w", ("10.32.0.2",)))
+    pair.give("n1", events.SetWorkload(3, "w", ()))
+    pair.release_disk("n1")
+    assert {type(pair.replies["n1", n]) for n in (1, 2, 3)} == {Written}
+    assert pair.nodes["n2"].endpoints() == ()
+
+
+def test_leaving_takes_away_names_that_are_still_at_the_disk(pair):
+    pair.hold_disk.add("n1")
+    pair.give("n1", events.SetName(1, "web", ("10.32.0.9",)))
+    pair.give("n1", events.SetWorkload(2, "w", ("10.32.0.9",)))
+    pair.give("n1", events.Leave(3))
+    pair.release_disk("n1")
+    assert pair.replies["n1", 3] == Done()
+    assert pair.nodes["n2"].names() == {}
+    assert pair.nodes["n2"].endpoints() == ()
+
+
+def test_nobody_is_locked_out_of_a_key_by_an_absurd_counter(pair):
+    pair.give("n1", events.Put(1, CHANNEL, b"k", b"v"))
+    liar = pair.nodes["n1"]
+    liar.core.replica.write(CHANNEL, [Record(b"k", encode((2**63 - 1, b"lie")), Over.ALL)])
+    pair.give("n1", events.Put(2, CHANNEL, b"other", b"v"))
+    assert pair.nodes["n2"].get(CHANNEL, b"k") == b"lie"
+    assert isinstance(pair.give("n2", events.Put(3, CHANNEL, b"k", b"truth")), Written)
+    assert {node.get(CHANNEL, b"k") for node in pair.nodes.values()} == {b"truth"}
+
+
+# --- joining -------------------------------------------------------------------------------
+
+
+def test_every_link_older_than_the_genesis_is_dialled_anew(bench):
+    genesis = bench.genesis()
+    bench.add("n1", genesis)
+    bench.add("n2", genesis)
+    joiner = bench.add("n3", None)
+    bench.hold_disk.add("n3")
+    bench.link("n3", "n1")
+    bench.link("n3", "n2")
+    bench.release_disk("n3")
+    assert joiner.state == "ready"
+    assert not [link for name, link in bench.wires if name == "n3"]
+
+
+def test_a_handshake_from_before_the_genesis_does_not_stay_silent(bench):
+    genesis = bench.genesis()
+    bench.add("n1", genesis)
+    joiner = bench.add("n2", None)
+    early = joiner.hello()
+    bench.link("n2", "n1")
+    assert joiner.state == "ready"
+    # A second handshake had begun before: the other end knows this link as a joiner's.
+    bench.wires["n2", 90], bench.wires["n1", 91] = ("n1", 91), ("n2", 90)
+    opened = events.LinkOpened
+    dialled, accepted = events.Direction.DIALLED, events.Direction.ACCEPTED
+    bench.give("n1", opened(91, early, accepted, "mem://n2", "mem", True))
+    hello = bench.nodes["n1"].hello()
+    bench.give("n2", opened(90, hello, dialled, "mem://n1", "mem", True))
+    bench.give("n2", events.SetName(1, "web", ("10.32.0.9",)))
+    assert ("n2", 90) not in bench.wires
+
+
+# --- rollback and clones -------------------------------------------------------------------
+
+
+@pytest.fixture
+def rolled_back(bench):
+    """n2's store is set back to an earlier boot, and n2 runs on it beside n1."""
+    genesis = bench.genesis()
+    bench.add("n1", genesis)
+    bench.add("n2", genesis)
+    bench.link("n1", "n2")
+    bench.give("n2", events.Allocate(1, "before", None, bench.now + 5))
+    bench.pass_time(1)
+    old = copy.deepcopy(bench.disks["n2"])
+    bench.unplug("n1", link_of(bench, "n1"))
+    bench.run()
+    bench.add("n2", genesis, counter=2)
+    bench.link("n1", "n2")
+    bench.lost = bench.give("n2", events.Allocate(2, "lost", None, bench.now + 5)).address
+    bench.unplug("n1", link_of(bench, "n1"))
+    bench.run()
+    bench.replies.clear()
+    bench.disks["n2"] = old
+    bench.add("n2", genesis, counter=2, instance=b"\x01" * 8)
+    return bench
+
+
+def test_a_rolled_back_node_gives_nothing_from_the_blocks_of_its_old_store(rolled_back):
+    bench = rolled_back
+    bench.link("n1", "n2")
+    assert bench.nodes["n2"].rollbacks_seen
+    given = set()
+    for number in range(5):
+        bench.give("n2", events.Allocate(number, f"new{number}", None, bench.now + 5))
+        bench.pass_time(1)
+        assert isinstance(bench.replies["n2", number], Allocated)
+        given.add(bench.replies["n2", number].address)
+    assert bench.lost not in given
+    kept = bench.nodes["n2"].addresses("before")
+    bench.give("n2", events.Allocate(9, "before", None, bench.now + 5))
+    assert (bench.replies["n2", 9].address,) == kept
+    # The doubt is on disk: a restart does not trust the same blocks again.
+    bench.unplug("n1", link_of(bench, "n1"))
+    bench.run()
+    bench.replies.clear()
+    node = bench.add("n2", bench.genesis(), counter=9)
+    suspended = node.core.ipam.statistics().suspended
+    assert suspended
+
+
+def test_a_new_epoch_says_nothing_before_its_boot_counter_is_on_disk(rolled_back):
+    bench = rolled_back
+    bench.hold_disk.add("n2")
+    node = bench.nodes["n2"]
+    before = node.epoch
+    bench.link("n1", "n2")
+    bench.pass_time(2)
+    assert node.rollbacks_seen
+    edges = bench.nodes["n1"].core.replica.head("~adjacency", node.me)
+    assert node.hello().epoch == before
+    assert edges.epoch.counter == before.counter
+    bench.release_disk("n2")
+    bench.pass_time(2)
+    assert node.hello().epoch > before
+    assert decode(bench.disks["n2"]["node"][b"boot"]) == node.epoch.counter
+    assert bench.nodes["n1"].core.replica.head("~adjacency", node.me).epoch == node.epoch
+
+
+def test_a_node_that_left_does_not_come_back_because_it_looks_rolled_back(rolled_back):
+    bench = rolled_back
+    bench.give("n2", events.Leave(1))
+    bench.link("n1", "n2")
+    bench.pass_time(1)
+    (member,) = bench.nodes["n1"].statistics().members
+    assert member.state is PeerState.LEFT
