@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import Any
 
@@ -45,6 +46,26 @@ def test_established_traffic_goes_on_and_the_daemon_comes_back(
     assert heard["tcp_silence_s"] < SILENCE_S
     assert daemon.json("allocate", "kept")["address"] in before["held"]["kept"]
     assert cluster.held_twice() == set()
+
+
+def test_what_went_while_the_daemon_was_dead_is_put_right(trio_of_hosts: Any) -> None:
+    cluster = trio_of_hosts
+    site, daemon, host = cluster.site, cluster.daemons[2], cluster.host(2)
+    cluster.attach(2, "mortal")
+    mortal = f"netns:/run/netns/{cluster.namespace('mortal')}"
+    one = cluster.daemons[1]
+    until("1 knows it", lambda: one.run("dns-lookup", "wmortal").code == 0, within_s=3.0)
+    daemon.kill()
+    # A workload ends, and somebody tidies the host up.
+    site.inside(host, "ip", "netns", "del", cluster.namespace("mortal"))
+    for link in json.loads(site.inside(host, "ip", "-j", "link")):
+        if link["ifname"].startswith("mcrdt-"):
+            site.inside(host, "ip", "link", "del", link["ifname"])
+    assert not cluster.reaches("1", "2")
+    daemon.launch("--name", "h2", *OPTIONS)
+    until("traffic flows again", lambda: cluster.reaches("1", "2"), within_s=5.0)
+    until("the name goes", lambda: one.run("dns-lookup", "wmortal").code == 1, within_s=5.0)
+    assert mortal not in daemon.json("ps")["entries"]
 
 
 def test_a_state_directory_is_all_that_a_restart_needs(trio_of_hosts: Any) -> None:

@@ -49,10 +49,10 @@ class Story:
         self.names: dict[str, str] = {}
         self.slowest: Result | None = None
         self.slowest_verb = ""
-        for number, daemon in cluster.daemons.items():
-            address = cluster.addresses[str(number)]
-            self.names[f"w{number}"] = address
-            assert daemon.status()["state"] == "ready"
+        for number in cluster.daemons:
+            self.names[f"w{number}"] = cluster.addresses[str(number)]
+            cluster.attach(number, f"o{tag}-{number}")
+        until("everyone knows all", cluster.is_equal, within_s=5.0)
 
     def verb(self, number: int, *verb: str, within_s: float = LOCAL_S) -> Any:
         """Run a verb that must succeed, and soon."""
@@ -100,8 +100,10 @@ class Story:
             passing = f"p{self.tag}-{number}"
             cluster.attach(number, passing)
             cluster.detach(number, passing)
-            gone = cluster.daemons[number].run("dns-lookup", f"w{passing}")
-            assert gone.code == 1, gone
+            # One that came during the cut goes, and one that everybody knows.
+            cluster.detach(number, f"o{self.tag}-{number}")
+            for gone in (passing, f"o{self.tag}-{number}"):
+                assert cluster.daemons[number].run("dns-lookup", f"w{gone}").code == 1
             plain = f"plain{self.tag}-{number}"
             self.verb(number, "dns-add", plain, f"192.0.2.{number}")
             self.names[plain] = f"192.0.2.{number}"
@@ -151,6 +153,7 @@ class Story:
             for name, address in self.names.items():
                 assert address in short.get(name, ()), f"{name} on {number}: {short.get(name)}"
                 assert address in daemon.json("dns-lookup", name)["addresses"]
+            assert not any(name.startswith((f"wo{self.tag}-", f"wp{self.tag}-")) for name in short)
             entries = daemon.json("get", "acme/services")["entries"]
             assert {f"{self.tag}-{n}": n for n in (1, 2, 3)}.items() <= entries.items()
             if daemon.slowest is not None:

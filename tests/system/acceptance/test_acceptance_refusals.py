@@ -113,6 +113,7 @@ def test_an_expired_token_ends_the_launch_and_the_right_one_joins_later(
     assert kept(member) == before
     joiner = daemons("joiner", peer, token=member.token())
     assert joiner.status()["cluster"] == member.status()["cluster"]
+    until("it is a member", lambda: member.status()["peers"], within_s=5.0)
     joiner.ok("reset")
     until("it has left", lambda: member.status()["peers"][0]["state"] == "left", within_s=5.0)
 
