@@ -12,6 +12,7 @@ from meshcrdt.mesh.admission import seek_admission
 from meshcrdt.mesh.birth import Security
 from meshcrdt.mesh.credentials import TOKENS_COUNTED_MAX, Credentials
 from meshcrdt.mesh.gatekeeper import Gatekeeper
+from meshcrdt.mesh.links import SecureLink, exchange_verdicts
 from meshcrdt.node.events import DialFailed, FrameReceived, LinkClosed, LinkOpened
 from meshcrdt.topology.links import Direction
 from meshcrdt.transports.mem import MemTransport
@@ -219,6 +220,44 @@ async def test_mute_and_rude_callers_harm_nobody(autojump_clock):
         assert isinstance(await far.event(), LinkOpened)
         await trio.sleep(5)
         assert len(far.gate.half_open) == 0
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_slow_genuine_peer_is_not_pushed_out_by_strangers(autojump_clock):
+    async with trio.open_nursery() as nursery:
+        near = End(nursery, b"1", handshake_timeout_s=4.0)
+        far = End(nursery, b"2", handshake_timeout_s=4.0, half_open_per_source_max=3)
+        address = await far.listen()
+        slow = await MemTransport().dial(address, frame_bytes_max=2**18)
+        machine = near.credentials.initiator(near.node.hello())
+        await slow.send(machine.start())
+        answer = await slow.receive()
+        for _ in range(20):
+            await MemTransport().dial(address, frame_bytes_max=2**18)
+        await trio.sleep(3)
+        step = machine.receive(answer)
+        await slow.send(step.reply)
+        link = SecureLink(
+            slow, step.outcome.session, step.outcome.hello, Direction.DIALLED, address
+        )
+        await exchange_verdicts(link, None)
+        assert isinstance(await far.event(), LinkOpened)
+        nursery.cancel_scope.cancel()
+
+
+async def test_strangers_fill_no_log(autojump_clock, caplog):
+    caplog.set_level("INFO", "meshcrdt.mesh")
+    async with trio.open_nursery() as nursery:
+        far = End(nursery, b"2")
+        address = await far.listen()
+        for _ in range(50):
+            stranger = await MemTransport().dial(address, frame_bytes_max=2**18)
+            await stranger.send(b"GET / HTTP/1.1")
+            await trio.sleep(0.1)
+        (refused,) = far.gate.refusals.latest()
+        assert refused.count == 50
+        lines = [each for each in caplog.records if "turned away" in each.getMessage()]
+        assert 4 <= len(lines) <= 6
         nursery.cancel_scope.cancel()
 
 

@@ -60,7 +60,7 @@ async def test_slots_are_given_back():
     with pytest.raises(ValueError), table.slot("tcp://10.0.0.1:1"):
         raise ValueError
     assert len(table) == 0
-    assert table._by_source == {}
+    assert len(table) == 0
 
 
 @pytest.mark.parametrize(
@@ -77,3 +77,40 @@ async def test_slots_are_given_back():
 )
 def test_source(remote, source):
     assert source_of(remote) == source
+
+
+async def test_who_proved_to_hold_a_key_is_out_of_the_strangers_reach():
+    ended = []
+
+    async def hold(remote, *, proves, task_status):
+        with table.slot(remote) as slot:
+            if proves:
+                slot.proved()
+            task_status.started()
+            await trio.sleep_forever()
+        ended.append(remote)
+
+    table = HalfOpen(LIMITS)
+    async with trio.open_nursery() as nursery:
+
+        async def call(remote, *, proves=False):
+            await nursery.start(
+                lambda task_status: hold(remote, proves=proves, task_status=task_status)
+            )
+            await trio.testing.wait_all_tasks_blocked()
+            table.check()
+
+        await call("tcp://10.0.0.1:1", proves=True)
+        for number in range(20):
+            await call(f"tcp://10.0.0.{number}:2")
+            await call("tcp://10.0.0.1:3")
+        assert "tcp://10.0.0.1:1" not in ended
+        assert (len(table), table.strangers) == (7, 6)
+        # A recorded first message proves nothing new: this table is bounded in the same way.
+        for number in range(4, 7):
+            await call(f"tcp://10.0.0.1:{number}", proves=True)
+        assert "tcp://10.0.0.1:1" in ended
+        assert table.evicted == len(ended)
+        nursery.cancel_scope.cancel()
+    assert len(table) == 0
+    table.check()

@@ -24,8 +24,9 @@ from meshcrdt.errors import (
     WrongSecret,
 )
 from meshcrdt.mesh.admission import admit
+from meshcrdt.mesh.birth import Security
 from meshcrdt.mesh.credentials import Credentials
-from meshcrdt.mesh.half_open import HalfOpen
+from meshcrdt.mesh.half_open import HalfOpen, Slot
 from meshcrdt.mesh.links import SecureLink, exchange_verdicts, initiate, respond
 from meshcrdt.mesh.pump import Pump
 from meshcrdt.mesh.refusals import Refusals
@@ -38,6 +39,9 @@ from meshcrdt.trust.outcomes import Established
 if TYPE_CHECKING:
     from meshcrdt.ipam.genesis import Genesis
     from meshcrdt.node.node import Node
+
+LOG_PAUSE_S = 1.0
+"""The least time between two lines at level INFO about callers that were turned away."""
 
 log = logging.getLogger("meshcrdt.mesh")
 
@@ -66,6 +70,7 @@ class Gatekeeper:
         self._numbers = itertools.count(1)
         self.half_open = HalfOpen(limits)
         self.refusals = Refusals()
+        self._loud_at = float("-inf")
         self.pumps: dict[int, Pump] = {}
 
     # --- dialling ------------------------------------------------------------------------
@@ -138,14 +143,12 @@ class Gatekeeper:
         secure: SecureLink | None = None
         try:
             try:
-                with self.half_open.slot(link.remote):
-                    secure = await self._secure_accepted(link)
+                with self.half_open.slot(link.remote) as slot:
+                    secure = await self._secure_accepted(link, slot)
             except trio.TooSlowError:
                 log.debug("%s did not finish the handshake in time", link.remote)
             except (LinkError, ProtocolError, ClosedError) as error:
-                log.info("a caller was turned away: %s", error)
-                if isinstance(error, HandshakeError):
-                    self.refusals.note(link.remote, str(error))
+                self._turned_away(link, error)
             except Exception:
                 log.exception("accepting %s failed", link.remote)
             if secure is not None:
@@ -154,12 +157,25 @@ class Gatekeeper:
         finally:
             await link.aclose()
 
-    async def _secure_accepted(self, link: Link) -> SecureLink | None:
+    def _turned_away(self, link: Link, error: Exception) -> None:
+        """Say so, but never as often as strangers call: they would fill the disk with it."""
+        if isinstance(error, HandshakeError):
+            self.refusals.note(link.remote, str(error))
+        now = trio.current_time()
+        is_loud = now >= self._loud_at
+        if is_loud:
+            self._loud_at = now + LOG_PAUSE_S
+        log.log(logging.INFO if is_loud else logging.DEBUG, "a caller was turned away: %s", error)
+
+    async def _secure_accepted(self, link: Link, slot: Slot) -> SecureLink | None:
+        # Without a secret a first message proves nothing.
+        is_proof = self._credentials.security is Security.ENCRYPTED
         with trio.fail_after(self._limits.handshake_timeout_s):
             established = await respond(
                 link,
                 self._credentials.responder(self._node.hello()),
                 hello_bytes_max=self._limits.hello_bytes_max,
+                proved=slot.proved if is_proof else lambda: None,
             )
             if established.token is not None:
                 await self._admit(link, established)

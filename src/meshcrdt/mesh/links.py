@@ -8,6 +8,7 @@ refused end learns why instead of guessing from a closed connection.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
 from attrs import define, frozen
@@ -120,13 +121,24 @@ async def initiate(link: Link, machine: InitiatorMachine, *, hello_bytes_max: in
     return established
 
 
-async def respond(link: Link, machine: ResponderMachine, *, hello_bytes_max: int) -> Established:
-    """Carry out the listening end's handshake; raises like `initiate`."""
+async def respond(
+    link: Link,
+    machine: ResponderMachine,
+    *,
+    hello_bytes_max: int,
+    proved: Callable[[], None] = lambda: None,
+) -> Established:
+    """Carry out the listening end's handshake; raises like `initiate`.
+
+    `proved` is called when the first message turned out to be made with one of our keys.
+    """
     peer = Peer(link, hello_bytes_max)
     peer.guard()
     established: Established | None = None
     while established is None:
         step = machine.receive(await link.receive())
+        if step.outcome is None:
+            proved()
         if step.reply is not None:
             await link.send(step.reply)
         established = _result(step, link)
