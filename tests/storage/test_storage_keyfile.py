@@ -9,6 +9,7 @@ import pytest
 
 from meshcrdt.errors import CorruptStore, StoreError, WrongStore
 from meshcrdt.storage import files
+from meshcrdt.storage.files import make_directory
 from meshcrdt.storage.keyfile import FORMAT, KeyMaterial, read_key_file, write_key_file
 
 SEED = bytes(range(32))
@@ -103,3 +104,22 @@ def test_directory_and_unwritable_place(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="not a directory"):
         write_key_file(tmp_path / "file" / "k", KeyMaterial(SEED))
+
+
+def test_what_a_killed_writer_left_is_gone_and_nobody_reads_along(tmp_path):
+    path = tmp_path / "mesh.db.key"
+    beside = tmp_path / "mesh.db.key.new"
+    beside.write_bytes(b"half a secret")
+    beside.chmod(0o666)
+    with beside.open("rb") as reader:
+        write_key_file(path, KeyMaterial(SEED, SECRET))
+        assert reader.read() == b"half a secret"
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["mesh.db.key"]
+    assert read_key_file(path) == KeyMaterial(SEED, SECRET)
+
+
+def test_every_directory_that_is_made_is_made_durable(tmp_path, monkeypatch):
+    synced = []
+    monkeypatch.setattr(files, "sync_directory", synced.append)
+    make_directory(tmp_path / "a" / "b" / "c")
+    assert set(synced) == {tmp_path, tmp_path / "a", tmp_path / "a" / "b"}

@@ -19,11 +19,12 @@ def make_directory(directory: Path) -> None:
     Raises StoreError naming it when it cannot be made or is something else.
     """
     try:
-        missing = not directory.exists()
+        missing = [each for each in (directory, *directory.parents) if not each.exists()]
         directory.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
         if missing:
             directory.chmod(DIRECTORY_MODE)  # whatever the umask says
-            sync_directory(directory.parent)
+        for made in missing:  # each of them is only a name in the one above
+            sync_directory(made.parent)
     except (FileExistsError, NotADirectoryError):
         raise StoreError(f"{directory} is not a directory") from None
     except OSError as error:
@@ -44,8 +45,12 @@ def replace_file(path: Path, content: bytes) -> None:
 
     Raises OSError; the old content then still stands.
     """
-    beside = path.with_name(f"{path.name}.{os.getpid()}.new")
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, FILE_MODE)
+    # One name, so that what a killed process left here does not stay, and a new file each
+    # time: in one that somebody else made or holds open, the content would be theirs.
+    beside = path.with_name(f"{path.name}.new")
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(beside)
+    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
     try:
         try:
             os.fchmod(descriptor, FILE_MODE)
