@@ -20,6 +20,7 @@ class Cluster:
         self.daemons: dict[int, Daemon] = {}
         self.addresses: dict[str, str] = {}
         """Workload -> its IPv4 address, without the prefix length."""
+        self.addresses6: dict[str, str] = {}
 
     def daemon_on(self, number: int, *, name: str | None = None) -> Daemon:
         """Make a host and (not started yet) its daemon."""
@@ -54,15 +55,17 @@ class Cluster:
         target = f"netns:/run/netns/{self.site.namespace(f'w{workload}')}"
         name = ("--name", f"w{workload}") if named else ()
         attached: dict[str, Any] = self.daemons[number].json("attach", target, *name)
-        self.addresses[workload] = attached["addresses"][0].partition("/")[0]
+        four, six = (address.partition("/")[0] for address in attached["addresses"])
+        self.addresses[workload], self.addresses6[workload] = four, six
         return attached
 
     def detach(self, number: int, workload: str) -> None:
         self.daemons[number].ok("detach", f"netns:/run/netns/{self.namespace(workload)}")
         del self.addresses[workload]
 
-    def exchange(self, source: str, sink: str) -> None:
-        self.site.exchange(self.namespace(source), self.namespace(sink), self.addresses[sink])
+    def exchange(self, source: str, sink: str, *, family: int = 4) -> None:
+        address = (self.addresses if family == 4 else self.addresses6)[sink]
+        self.site.exchange(self.namespace(source), self.namespace(sink), address)
 
     def reaches(self, source: str, sink: str) -> bool:
         return self.site.pings(self.namespace(source), self.addresses[sink])

@@ -146,9 +146,11 @@ class Daemon:
 
     def status(self) -> dict[str, Any]:
         """What `status --json` shows, without the cost of a process: for polling."""
-        client = ApiClient(f"unix://{self.state_dir}/api.sock")
-        shown: dict[str, Any] = client.call("GET", "/v1/status", timeout_s=1.0)
+        shown: dict[str, Any] = self.ask("/v1/status")
         return shown
+
+    def ask(self, path: str) -> Any:
+        return ApiClient(f"unix://{self.state_dir}/api.sock").call("GET", path, timeout_s=1.0)
 
     def run(self, *verb: str, within_s: float = VERB_S, stdin: str | None = None) -> Result:
         """Run a verb, whatever comes of it."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
 from acceptance_cluster import OPTIONS
-from acceptance_hosts import host_address, until
+from acceptance_hosts import figure, host_address, until
 
 pytestmark = [pytest.mark.root, pytest.mark.system, pytest.mark.timeout(120)]
 
@@ -51,6 +52,27 @@ def test_strangers_refuse_with_both_ids_and_keep_working(cluster: Any, ways: str
         assert status["peers"] == []
         assert daemon.json("allocate", "job")["outcome"] == "allocated"
         cluster.attach(number, str(number))
+
+
+def test_a_refusal_ends_a_launch_in_time_though_another_peer_is_a_black_hole(
+    cluster: Any,
+) -> None:
+    member, joiner = cluster.daemon_on(1), cluster.daemon_on(2)
+    cluster.site.host(3)
+    cluster.site.no_path(2, 3)
+    member.launch("--name", "h1", *OPTIONS)
+    made_at = time.time()
+    token = member.token("--ttl", "1")
+    until("it expires", lambda: time.time() > made_at + 2.5, within_s=5.0)
+    began = time.monotonic()
+    options = ("--log-level", "error", host_address(3), host_address(1))
+    joiner.launch(*options, token=token, wait=False)
+    assert joiner.ended() == 1
+    took_s = time.monotonic() - began
+    assert took_s < 10.0
+    assert str(joiner.token_path) in joiner.log()
+    assert "expired" in joiner.log()
+    figure(f"refused beside a black hole: the launch ends after {took_s:.1f} s")
 
 
 def reasons(daemon: Any, address: str) -> list[str]:

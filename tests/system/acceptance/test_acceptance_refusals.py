@@ -75,7 +75,7 @@ def kept(daemon: Daemon) -> tuple[Any, ...]:
     # Blocks are taken ahead of need, whenever that may be: addresses alone are compared.
     digests = {name: value for name, value in status["digests"].items() if name != "ipam"}
     shown = [status[name] for name in ("peer", "cluster", "state", "peers")]
-    return (*shown, digests, daemon.json("ps"), daemon.json("dns-list"))
+    return (*shown, digests, daemon.ask("/v1/ipam"), daemon.ask("/v1/names"))
 
 
 # --- tokens ------------------------------------------------------------------------------------

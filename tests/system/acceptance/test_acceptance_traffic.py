@@ -23,6 +23,17 @@ def test_all_pairs_exchange_tcp_both_ways_at_full_size(trio_of_hosts: Any) -> No
     for source, sink in itertools.combinations("123", 2):
         until(f"{source} reaches {sink}", lambda: cluster.reaches(source, sink), within_s=5.0)  # noqa: B023
         cluster.exchange(source, sink)
+    cluster.exchange("3", "1", family=6)
+
+
+def test_all_links_are_sealed_and_found_from_one_peer_address(trio_of_hosts: Any) -> None:
+    cluster = trio_of_hosts
+    peers = {number: status["peer"] for number, status in cluster.statuses().items()}
+    for number, daemon in cluster.daemons.items():
+        links = [c for c in daemon.status()["connections"] if c["state"] == "established"]
+        # 2 and 3 were told of 1 only: they found each other.
+        assert {c["peer"] for c in links} == set(peers.values()) - {peers[number]}
+        assert all(c["encrypted"] for c in links)
 
 
 def test_the_full_mtu_passes_in_one_piece_and_no_byte_more(trio_of_hosts: Any) -> None:
