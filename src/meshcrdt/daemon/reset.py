@@ -13,6 +13,7 @@ from meshcrdt.daemon.detach import LOG_NAME
 from meshcrdt.daemon.exits import CommandError
 from meshcrdt.daemon.lock import StateLock
 from meshcrdt.daemon.workloads.records import RECORDS_NAME
+from meshcrdt.storage.files import NEW_SUFFIX
 
 OWN_FILES = (
     "mesh.db",
@@ -35,7 +36,8 @@ def wipe_state(state_dir: Path) -> None:
     is the daemon's own to remove.
     """
     failures = []
-    leftovers = [path for name in OWN_FILES for path in state_dir.glob(f"{name}.*.new")]
+    # What a write that was killed leaves; it may hold a secret.
+    leftovers = [state_dir / f"{name}{NEW_SUFFIX}" for name in OWN_FILES]
     for path in (*(state_dir / name for name in OWN_FILES), *leftovers):
         try:
             path.unlink(missing_ok=True)

@@ -11,6 +11,8 @@ from meshcrdt.errors import StoreError, StoreInUse
 
 FILE_MODE = 0o600
 DIRECTORY_MODE = 0o750
+NEW_SUFFIX = ".new"
+"""Of the file that becomes another one; only a killed process leaves one behind."""
 
 
 def make_directory(directory: Path) -> None:
@@ -47,7 +49,7 @@ def replace_file(path: Path, content: bytes) -> None:
     """
     # One name, so that what a killed process left here does not stay, and a new file each
     # time: in one that somebody else made or holds open, the content would be theirs.
-    beside = path.with_name(f"{path.name}.new")
+    beside = path.with_name(f"{path.name}{NEW_SUFFIX}")
     with contextlib.suppress(FileNotFoundError):
         os.unlink(beside)
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)

@@ -20,6 +20,7 @@ from starlette.types import ASGIApp
 
 from meshcrdt.daemon.exits import CommandError
 from meshcrdt.daemon.places import BEARER_NAME
+from meshcrdt.storage.files import replace_file
 
 DIRECTORY_MODE = 0o750
 SOCKET_MODE = 0o660
@@ -112,13 +113,10 @@ def bearer_token(state_dir: Path) -> str:
     except OSError as error:
         raise CommandError(f"cannot read the API token in {path}: {error.strerror}") from None
     token = secrets.token_urlsafe(32)
-    fresh = path.with_suffix(".new")
-    fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with os.fdopen(fd, "w") as stream:
-        stream.write(token + "\n")
-        stream.flush()
-        os.fsync(stream.fileno())
-    fresh.rename(path)
+    try:
+        replace_file(path, f"{token}\n".encode())
+    except OSError as error:
+        raise CommandError(f"cannot write the API token to {path}: {error.strerror}") from None
     return token
 
 
