@@ -5,7 +5,7 @@ import trio
 
 from meshcrdt.base.ids import Epoch
 from meshcrdt.base.limits import Limits
-from meshcrdt.errors import PeerRefused
+from meshcrdt.errors import PeerRefused, UsageError
 from meshcrdt.ipam.genesis import Genesis
 from meshcrdt.mesh import admission
 from meshcrdt.mesh.admission import seek_admission
@@ -354,6 +354,30 @@ async def test_bad_token_is_refused_for_good_within_ten_seconds(token, reason, a
             await seek(b"7", token, [address, "mem://nobody"])
         assert admission.REFUSAL_GRACE_S <= trio.current_time() - start < 10
         nursery.cancel_scope.cancel()
+
+
+async def test_an_address_that_swallows_everything_keeps_nobody_from_hearing_others(
+    autojump_clock,
+):
+    async with trio.open_nursery() as nursery:
+        hole = await MemTransport().listen("mem://hole", frame_bytes_max=4_096)
+        address = await End(nursery, b"2").listen()
+        start = trio.current_time()
+        assert await seek(b"7", a_token(), ["mem://hole", address]) == SECRET
+        assert trio.current_time() - start < 1
+        start = trio.current_time()
+        with pytest.raises(PeerRefused, match="expired"):
+            await seek(b"8", a_token(expiry_s=NOW_S - 20), ["mem://hole", address])
+        # Every address had one whole attempt, and no refusal waited for a second one.
+        took_s = trio.current_time() - start
+        assert admission.ATTEMPT_TIMEOUT_S <= took_s < 2 * admission.ATTEMPT_TIMEOUT_S
+        await hole.aclose()
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_token_without_an_address_is_refused_at_once():
+    with pytest.raises(UsageError, match="nobody can be asked"):
+        await seek(b"7", a_token(), [])
 
 
 async def test_joiner_waits_for_a_member_that_comes_late(autojump_clock):

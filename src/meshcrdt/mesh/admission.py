@@ -36,7 +36,9 @@ ATTEMPT_TIMEOUT_S = 3.0
 """One address, from dialling to the secret."""
 
 REFUSAL_GRACE_S = 3.0
-"""How long refusals alone may go on before the joiner gives up: members may be starting."""
+"""How long refusals alone may go on before the joiner gives up: members may be starting.
+
+No shorter than one attempt, so that whoever is slow to admit is heard as well."""
 
 PAUSE_MIN_S = 0.25
 PAUSE_MAX_S = 2.0
@@ -59,14 +61,6 @@ async def admit(
         read_admission_taken(session.open(await link.receive()))
 
 
-@define
-class _Round:
-    """What one round over all addresses brought."""
-
-    admission: Admission | None = None
-    refusals: list[str] = field(factory=list)
-
-
 async def seek_admission(
     token: Token,
     addresses: Sequence[str],
@@ -81,27 +75,62 @@ async def seek_admission(
     `keep` makes the secret durable; only then the acceptor hears that it was taken, so a
     crash on the way does not use up the token. Keeps trying while nobody answers.
     Raises PeerRefused, with the reasons, when for REFUSAL_GRACE_S everyone who answered
-    refused.
+    refused, and UsageError when there is no address to ask.
     """
-    pause_s = PAUSE_MIN_S
-    refused_since: float | None = None
-    asking = _Asking(token, credentials, hello, limits, keep)
-    while True:
-        results = _Round()
-        async with trio.open_nursery() as nursery:
-            for address in addresses:
-                nursery.start_soon(asking.attempt, address, results, nursery.cancel_scope)
-        if results.admission is not None:
-            return results.admission.secret
-        now = trio.current_time()
-        if not results.refusals:
-            refused_since = None
-        elif refused_since is None:
-            refused_since = now
-        elif now - refused_since >= REFUSAL_GRACE_S:
-            raise PeerRefused(f"the token was refused: {'; '.join(results.refusals)}")
-        await trio.sleep(pause_s)
-        pause_s = min(pause_s * 2, PAUSE_MAX_S)
+    if not addresses:
+        raise UsageError("the token names no address and no peer is given: nobody can be asked")
+    search = _Search(_Asking(token, credentials, hello, limits, keep))
+    async with trio.open_nursery() as nursery:
+        for address in addresses:
+            nursery.start_soon(search.keep_asking, address, nursery.cancel_scope)
+    if search.admission is None:
+        reasons = "; ".join(refused.reason for refused in search.refusals.values())
+        raise PeerRefused(f"the token was refused: {reasons}")
+    return search.admission.secret
+
+
+@frozen
+class _Refused:
+    """An address that refuses: since when, and what it said last."""
+
+    since: float
+    reason: str
+
+
+@define
+class _Search:
+    """The state that the tasks of all addresses share.
+
+    Each address is asked on its own schedule: one that swallows what it is sent keeps
+    nobody from hearing the others.
+    """
+
+    asking: _Asking
+    admission: Admission | None = None
+    refusals: dict[str, _Refused] = field(factory=dict)
+
+    async def keep_asking(self, address: str, everyone: trio.CancelScope) -> None:
+        """Ask one address until somebody admits this node, or all who answer refuse for long."""
+        pause_s = PAUSE_MIN_S
+        while True:
+            answer = await self.asking.attempt(address)
+            now = trio.current_time()
+            match answer:
+                case Admission():
+                    self.admission = answer
+                case str():
+                    before = self.refusals.get(address)
+                    self.refusals[address] = _Refused(before.since if before else now, answer)
+                case None:
+                    self.refusals.pop(address, None)
+            if self.admission is not None or self._is_hopeless(now):
+                everyone.cancel()
+                return
+            await trio.sleep(pause_s)
+            pause_s = min(pause_s * 2, PAUSE_MAX_S)
+
+    def _is_hopeless(self, now: float) -> bool:
+        return any(now - refused.since >= REFUSAL_GRACE_S for refused in self.refusals.values())
 
 
 @frozen
@@ -114,27 +143,25 @@ class _Asking:
     limits: Limits
     keep: Callable[[bytes], Awaitable[None]]
 
-    async def attempt(self, address: str, results: _Round, others: trio.CancelScope) -> None:
-        """Ask one address; a success ends the round, since one is enough."""
+    async def attempt(self, address: str) -> Admission | str | None:
+        """Ask one address once; returns its admission, why it refused, or None for no answer."""
         link: Link | None = None
         try:
             with trio.fail_after(ATTEMPT_TIMEOUT_S):
                 link = await transport_for(address).dial(
                     address, frame_bytes_max=self.limits.frame_bytes_max
                 )
-                admission = await self._converse(link)
+                return await self._converse(link)
         except HandshakeError as error:
-            results.refusals.append(str(error))
+            return str(error)
         except trio.TooSlowError:
             log.debug("%s did not admit this node in time", address)
         except (LinkError, ProtocolError, UsageError) as error:
             log.debug("%s did not admit this node: %s", address, error)
-        else:
-            results.admission = admission
-            others.cancel()
         finally:
             if link is not None:
                 await link.aclose()
+        return None
 
     async def _converse(self, link: Link) -> Admission:
         established = await initiate(
