@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import pytest
-from node_bench import Bench
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "support"))
+
+from node_bench import Bench  # noqa: E402
 
 
 @pytest.fixture
