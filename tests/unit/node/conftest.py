@@ -9,7 +9,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "support"))
 
-from node_bench import Bench  # noqa: E402
+from node_bench import Bench
 
 
 @pytest.fixture
