@@ -32,6 +32,7 @@ async def write(mesh: Mesh, run: str, writer: int) -> None:
             if isinstance(outcome, Allocated):
                 acknowledge("allocated", key, outcome.address)
         if number % 4 == 0:
+            acknowledge("deleting", channel.name, key)
             await channel.delete(key)
             acknowledge("deleted", channel.name, key)
 

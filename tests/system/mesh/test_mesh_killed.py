@@ -1,6 +1,7 @@
 """What was acknowledged is there after kill -9, however often and wherever it strikes."""
 
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +18,9 @@ WRITER = Path(__file__).with_name("mesh_writer.py")
 KILLS = 6
 LINES_MAX = 120
 """A kill strikes after a random number of acknowledgements up to this one."""
+FILE_BLOCKS_MAX = 600
+"""Of 512 bytes: what a file may grow to on the disk that is full."""
+FSYNCS_THAT_WORK = 40
 PATIENCE_S = 60.0
 
 pytestmark = pytest.mark.system
@@ -34,6 +38,9 @@ class Acknowledged:
         if kind == "put":
             channel, key, number = words
             self.values[channel, key] = int(number)
+        elif kind == "deleting":  # from here on it may be there or not
+            channel, key = words
+            del self.values[channel, key]
         elif kind == "deleted":
             channel, key = words
             self.values[channel, key] = ABSENT
@@ -82,6 +89,40 @@ async def test_everything_acknowledged_survives_kill_9(tmp_path):
             await check(store, said)
     assert said.values
     assert said.addresses
+
+
+FULL_DISK = ("sh", "-c", f'ulimit -f {FILE_BLOCKS_MAX}; exec "$@"', "sh")
+FAILING_FSYNC = (
+    *("strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=fsync,fdatasync"),
+    *("-e", f"inject=fsync,fdatasync:error=EIO:when={FSYNCS_THAT_WORK}+"),
+)
+
+
+def lines_until_failure(prefix: tuple[str, ...], store: str) -> tuple[list[str], str]:
+    """Run a writer whose disk fails; return what it acknowledged, and its last words."""
+    done = subprocess.run(
+        [*prefix, sys.executable, str(WRITER), store, "0"],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+    assert done.returncode == 1, done.stderr
+    return done.stdout.splitlines(), done.stderr
+
+
+@pytest.mark.parametrize("prefix", [FULL_DISK, FAILING_FSYNC], ids=["full", "fsync"])
+async def test_a_failing_disk_ends_acknowledgements_and_loses_none(prefix, tmp_path):
+    if shutil.which(prefix[0]) is None:
+        pytest.skip(f"{prefix[0]} is not installed: it is what makes fsync fail")
+    store = f"sqlite://{tmp_path}/mesh.db"
+    said = Acknowledged()
+    lines, end = await trio.to_thread.run_sync(lines_until_failure, prefix, store)
+    assert "StoreError" in end
+    for line in lines:
+        said.take(line)
+    assert said.values
+    await check(store, said)
 
 
 async def test_a_store_is_one_process_only_and_free_again_when_that_is_killed(tmp_path):
