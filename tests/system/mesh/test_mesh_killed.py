@@ -118,6 +118,8 @@ async def test_a_failing_disk_ends_acknowledgements_and_loses_none(prefix, tmp_p
     store = f"sqlite://{tmp_path}/mesh.db"
     said = Acknowledged()
     lines, end = await trio.to_thread.run_sync(lines_until_failure, prefix, store)
+    if "ptrace" in end:
+        pytest.skip(f"{prefix[0]} may not trace here: it is what makes fsync fail")
     assert "StoreError" in end
     for line in lines:
         said.take(line)
