@@ -34,6 +34,9 @@ class Guard:
             if refused is not None:
                 await problem_response(refused)(scope, receive, send)
                 return
+        elif scope["type"] == "websocket":  # none is served: whoever asks is not a client of ours
+            await send({"type": "websocket.close"})
+            return
         await self._app(scope, receive, send)
 
     def _refusal(self, headers: dict[bytes, bytes]) -> Problem | None:
