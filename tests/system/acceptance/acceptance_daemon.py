@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from acceptance_hosts import until
+from acceptance_hosts import die_with_parent, until
 from attrs import frozen
 
 from meshcrdt.daemon.client import ApiClient
@@ -104,7 +104,12 @@ class Daemon:
             self.process.wait(12)
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment(self.env)
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=environment(self.env),
+                preexec_fn=die_with_parent,  # noqa: PLW1509 - no other thread runs
             )
         return self.until_ready() if wait else 0.0
 

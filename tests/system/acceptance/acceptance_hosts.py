@@ -7,11 +7,13 @@ made is removed, also when a test fails; nothing leaves the namespaces.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import itertools
 import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -31,6 +33,7 @@ POLL_S = 0.05
 FIGURES: list[str] = []
 """What was measured, for the summary at the end."""
 
+_DEATH_SIGNAL = 1
 _numbers = itertools.count(1)
 
 
@@ -63,6 +66,19 @@ def why_no_hosts() -> str | None:
         if shutil.which(tool) is None:
             return f"needs {tool} (package {package})"
     return why_not()
+
+
+def die_with_parent() -> None:
+    """Let the kernel end a child when this process is killed and cleans nothing up."""
+    ctypes.CDLL(None).prctl(_DEATH_SIGNAL, signal.SIGKILL)
+
+
+def sweep() -> None:
+    """Remove the namespaces of runs that were killed before they could."""
+    for name in run("ip", "netns", "list").split():
+        run_of = re.fullmatch(r"mca(\d+)x\d+[\w-]+", name)
+        if run_of is not None and not Path(f"/proc/{run_of[1]}").exists():
+            run("ip", "netns", "del", name, check=False)
 
 
 def host_address(number: int) -> str:
@@ -155,6 +171,7 @@ class Site:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            preexec_fn=die_with_parent,  # noqa: PLW1509 - no other thread runs
         )
         self.processes.append(process)
         assert process.stdout is not None

@@ -12,7 +12,7 @@ import pytest
 sys.path.append(str(Path(__file__).resolve().parent))
 
 from acceptance_cluster import Cluster
-from acceptance_hosts import FIGURES, Site, why_no_hosts
+from acceptance_hosts import FIGURES, Site, sweep, why_no_hosts
 
 
 @pytest.fixture(scope="session")
@@ -21,6 +21,7 @@ def able() -> None:
     reason = why_no_hosts()
     if reason is not None:
         pytest.skip(reason)
+    sweep()
 
 
 def _cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
