@@ -50,7 +50,7 @@ def state_rows(state: State, changed: Iterable[bytes]) -> tuple[Row, ...]:
 def forget_rows(key: StreamKey, record_keys: Iterable[bytes]) -> tuple[Row, ...]:
     """Return the rows that remove a stream from the store."""
     prefix = row_prefix(key)
-    rows: list[Row] = [(RECORD_TABLE, prefix + record_key, None) for record_key in record_keys]
+    rows: list[Row] = [(RECORD_TABLE, prefix + key_, None) for key_ in sorted(record_keys)]
     return (*rows, (STREAM_TABLE, key.raw, None))
 
 

@@ -200,7 +200,7 @@ def _await_receipt(
 
 
 def _leave(node: Node, core: Core, wiring: Wiring, command: events.Leave) -> None:
-    for channel in (views.NAMES, views.ENDPOINTS, views.ADJACENCY):
+    for channel in (views.NAMES, views.ENDPOINTS):
         own = core.replica.own_keys(channel)
         if own:
             wiring.write_own(channel, dict.fromkeys(own))

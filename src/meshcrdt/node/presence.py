@@ -25,6 +25,7 @@ class Presence:
     def leave(self, epoch: Epoch, committed: Callable[[Committed, float], None]) -> None:
         """Say goodbye for the rest of this run, also where it goes on under another epoch."""
         self._standing = Standing.LEFT
+        self.write_edges(())
         self.write_member(epoch, committed)
 
     def write_member(
@@ -48,7 +49,7 @@ class Presence:
 
     def write_edges(self, neighbours: Iterable[PeerId]) -> None:
         """Stage this node's side of its edges: only what changed since it said so last."""
-        wanted = frozenset(neighbours)
+        wanted = frozenset(neighbours if self._standing is Standing.IN else ())
         changes: dict[bytes, bytes | None] = {bytes(p): b"" for p in sorted(wanted - self._edges)}
         changes.update((bytes(p), None) for p in sorted(self._edges - wanted))
         self._edges = wanted

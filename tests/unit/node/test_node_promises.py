@@ -277,3 +277,13 @@ def test_a_node_that_left_does_not_come_back_because_it_looks_rolled_back(rolled
     bench.pass_time(1)
     (member,) = bench.nodes["n1"].statistics().members
     assert member.state is PeerState.LEFT
+
+
+def test_who_left_advertises_no_edge_however_its_links_change(pair):
+    pair.give("n1", events.Leave(1))
+    pair.add("n3", pair.genesis())
+    pair.link("n3", "n1")
+    pair.pass_time(1)
+    leaver, other = pair.nodes["n1"], pair.nodes["n2"]
+    assert not other.topology.adjacent(leaver.me, other.me)
+    assert not pair.nodes["n3"].topology.adjacent(leaver.me, pair.nodes["n3"].me)
