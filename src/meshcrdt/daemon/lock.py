@@ -7,6 +7,7 @@ daemon that was killed leaves nothing to clean up.
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import time
 from pathlib import Path
@@ -14,6 +15,7 @@ from pathlib import Path
 from meshcrdt.daemon.exits import CommandError
 from meshcrdt.daemon.places import LOCK_NAME
 
+_LOG = logging.getLogger("meshcrdt.daemon")
 _POLL_S = 0.02
 
 
@@ -49,6 +51,31 @@ class StateLock:
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None
+
+
+def leave_word(path: Path, word: str) -> None:
+    """Add to the lock file why its holder ends without having done what it was asked."""
+    try:
+        with path.open("a") as stream:
+            stream.write(f"{word}\n")
+    except OSError as error:
+        # The pid alone is left there, from which the waiting one concludes the same.
+        _LOG.warning("%s cannot be written: %s", path, error.strerror)
+
+
+def word_left(path: str, pid: int) -> str | None:
+    """Return why process `pid` ended without removing its lock file; None when it did remove it.
+
+    Another process may have taken the lock since: then nothing can be known of the old one.
+    """
+    try:
+        first, *words = Path(path).read_text().splitlines() or [""]
+    except OSError:
+        # Gone, as it should be, or not ours to read, as in `wait_until_free`.
+        return None
+    if first != str(pid):
+        return None
+    return words[0] if words else f"process {pid} ended before everything was removed"
 
 
 def wait_until_free(path: str, *, timeout_s: float) -> bool:

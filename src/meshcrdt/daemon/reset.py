@@ -6,12 +6,13 @@ other things.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from meshcrdt.daemon import places
 from meshcrdt.daemon.detach import LOG_NAME
 from meshcrdt.daemon.exits import CommandError
-from meshcrdt.daemon.lock import StateLock
+from meshcrdt.daemon.lock import StateLock, leave_word
 from meshcrdt.daemon.workloads.records import RECORDS_NAME
 from meshcrdt.storage.files import NEW_SUFFIX
 
@@ -32,20 +33,29 @@ OWN_FILES = (
 def wipe_state(state_dir: Path) -> None:
     """Remove what the daemon made in its state directory, the lock last.
 
-    Whoever calls holds the lock. The directory itself goes when that leaves it empty and it
-    is the daemon's own to remove.
+    Whoever calls holds the lock. Raises CommandError naming what could not be removed and
+    why; the lock file then stays, and says the same to whoever waited for the lock.
     """
-    failures = []
     # What a write that was killed leaves; it may hold a secret.
     leftovers = [state_dir / f"{name}{NEW_SUFFIX}" for name in OWN_FILES]
-    for path in (*(state_dir / name for name in OWN_FILES), *leftovers):
+    failures = _remove([*(state_dir / name for name in OWN_FILES), *leftovers])
+    lock = state_dir / places.LOCK_NAME
+    failures = failures or _remove([lock])
+    if failures:
+        reason = f"not everything could be removed: {'; '.join(failures)}"
+        leave_word(lock, reason)
+        raise CommandError(reason)
+
+
+def _remove(paths: Sequence[Path]) -> list[str]:
+    """Remove files; returns what could not be removed, each with its reason."""
+    failures = []
+    for path in paths:
         try:
             path.unlink(missing_ok=True)
         except OSError as error:
             failures.append(f"{path}: {error.strerror}")
-    if failures:
-        raise CommandError(f"not everything could be removed: {'; '.join(failures)}")
-    (state_dir / places.LOCK_NAME).unlink(missing_ok=True)
+    return failures
 
 
 def reset_offline(state_dir: Path) -> None:

@@ -72,7 +72,11 @@ async def run_daemon(launch: Launch) -> None:
                 await _Running(launch, control, stack).run()
             nursery.cancel_scope.cancel()
     if control.wipe:
-        wipe_state(launch.settings.state_dir)
+        try:
+            wipe_state(launch.settings.state_dir)
+        except CommandError as error:
+            _LOG.error("reset: %s", error)
+            raise
     if control.failure is not None:
         raise control.failure
 

@@ -127,6 +127,18 @@ def test_reset_leaves_nothing(make_host: Callable[..., Any]) -> None:
     assert host.json("status")["cluster"] != old
 
 
+def test_a_reset_that_cannot_remove_something_says_so(make_host: Callable[..., Any]) -> None:
+    host = make_host("n1").ready()
+    # A directory in place of a file is what even root cannot unlink.
+    (host.state_dir / "api.token").mkdir()
+    line = host.refused("reset")
+    assert f"{host.state_dir}/api.token: Is a directory" in line
+    assert not (host.state_dir / "mesh.db").exists()
+    assert f"{host.state_dir}/api.token" in host.refused("reset", "--force")
+    (host.state_dir / "api.token").rmdir()
+    host.ok("reset", "--force")
+
+
 def test_reset_without_a_daemon_needs_force(make_host: Callable[..., Any]) -> None:
     host = make_host("n1").ready()
     (host.state_dir / "mine.txt").write_text("not the daemon's")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from meshcrdt.daemon.cli.app import Common, verb
 from meshcrdt.daemon.exits import CommandError, ExitCode
-from meshcrdt.daemon.lock import wait_until_free
+from meshcrdt.daemon.lock import wait_until_free, word_left
 
 STOP_TIMEOUT_S = 12.0
 """The daemon drains for at most ten seconds."""
@@ -40,10 +42,14 @@ def reset(common: Common, force: bool) -> None:
         reset_offline(common.resolved_state_dir())
     else:
         _wait(answer)
+        # The daemon forgets after its last answer: only what it leaves tells how that ended.
+        word = word_left(answer["lock"], answer["pid"])
+        if word is not None:
+            raise CommandError(word)
     common.emit({})
 
 
-def _wait(answer: dict[str, str]) -> None:
+def _wait(answer: dict[str, Any]) -> None:
     if not wait_until_free(answer["lock"], timeout_s=STOP_TIMEOUT_S):
         raise CommandError(
             f"process {answer['pid']} has not ended within {STOP_TIMEOUT_S:g} s of being asked"
