@@ -183,7 +183,10 @@ async def _load(stack: AsyncExitStack, url: str, given: Given) -> _Loaded:
     decided = plan(given, remembered)
     if decided.makes_secret:
         decided = evolve(decided, secret=generate_secret(secrets.token_bytes(ENTROPY_BYTES)))
-    # The keys first: a store that names an owner whose key is lost could not be used again.
+    if decided.beginning is Beginning.JOIN and decided.admission is None:
+        # Before the secret: without peers a joiner that is cut off now would found a cluster.
+        await store.write([durable.peers_row((*decided.peers, *remembered.peers))])
+    # The keys before the owner: a store is of no use to anyone without its owner's key.
     if decided.secret is not None and decided.secret != keyring.secret:
         await keyring.keep_secret(decided.secret)
     else:

@@ -172,11 +172,20 @@ class Shell:
                 self.credentials,
                 hello=self.node.hello(),
                 limits=self._limits,
-                keep=self._keyring.keep_secret,
+                keep=self._keep_admission,
             )
             await self._requests.ask(lambda request: Connect(request, plan.peers))
         for listener in self._listeners:
             nursery.start_soon(gatekeeper.serve, listener, name=f"listen {listener.address}")
+
+    async def _keep_admission(self, secret: bytes) -> None:
+        """Make the secret durable, and before it who to join with it.
+
+        A secret without peers is what a founder leaves that was cut off: a joiner that
+        left the same would found another cluster at its next start.
+        """
+        await self.storekeeper.write([durable.peers_row(self._plan.peers)])
+        await self._keyring.keep_secret(secret)
 
     async def _check_ranges(self) -> None:
         """End a joiner that asked for other ranges than the cluster has; both are named."""

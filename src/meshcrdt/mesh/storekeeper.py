@@ -1,4 +1,4 @@
-"""The one task that writes to the store, in order, several batches in one transaction.
+"""What writes to the store: in order, and several batches in one transaction.
 
 While a batch is at the disk others gather; they go together in the next transaction, so
 the number of fsyncs follows the disk and not the number of writes (group commit).
@@ -7,6 +7,7 @@ the number of fsyncs follows the disk and not the number of writes (group commit
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 
 import trio
 
@@ -27,6 +28,7 @@ class Storekeeper:
         self._store = store
         self._inbox = inbox
         self._queue: deque[Persist] = deque()
+        self._writing = trio.Lock()
         self._more = Signal()
         self._idle = trio.Event()
         self._idle.set()
@@ -47,6 +49,12 @@ class Storekeeper:
         """Return when everything taken so far is on disk, or the store has failed."""
         await self._idle.wait()
 
+    async def write(self, rows: Sequence[Row]) -> None:
+        """Write rows of the shell's own, after everything taken so far; raises StoreError."""
+        await self.wait_idle()
+        async with self._writing:
+            await self._store.write(rows)
+
     async def run(self) -> None:
         """Write until the store fails or the task is cancelled."""
         while True:
@@ -54,7 +62,8 @@ class Storekeeper:
             while self._queue:
                 watermark, rows, batches = self._gather()
                 try:
-                    await self._store.write(rows)
+                    async with self._writing:
+                        await self._store.write(rows)
                 except Exception as error:
                     # A store may be anyone's code: whatever it raises means the same here.
                     self.failure = str(error) if isinstance(error, StoreError) else repr(error)
