@@ -45,6 +45,10 @@ class Settings:
         """Return a value with its origin."""
         return self._chosen[name]
 
+    def replaced(self, others: Mapping[str, Setting]) -> Settings:
+        """Return these settings with others in the place of some."""
+        return Settings({**self._chosen, **others})
+
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_") or name not in self._chosen:
             raise AttributeError(name)

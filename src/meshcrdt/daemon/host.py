@@ -53,7 +53,7 @@ class HostPlane:
             universes=universes,
             vni=network_id(status.cluster),
             bridge=bridge_name(settings.state_dir),
-            mtu=settings.mtu,
+            mtu=settings.mtu or None,
             trusted=settings.trusted_subnets,
             underlay=self._underlay,
         )

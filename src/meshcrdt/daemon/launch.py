@@ -16,12 +16,14 @@ import trio
 
 from meshcrdt.daemon import places
 from meshcrdt.daemon.config import Settings
-from meshcrdt.daemon.detach import LOG_NAME, log_to_file, run_detached
+from meshcrdt.daemon.detach import log_to_file, run_detached
 from meshcrdt.daemon.exits import CommandError, ExitCode
+from meshcrdt.daemon.footprint import Footprint
 from meshcrdt.daemon.joining import read_token
 from meshcrdt.daemon.lines import Foreground, Starter
 from meshcrdt.daemon.lock import StateLock
 from meshcrdt.daemon.log import set_up_log
+from meshcrdt.daemon.memory import Memory, load_memory, save_memory, with_memory
 from meshcrdt.daemon.run import Launch, run_daemon
 from meshcrdt.errors import MeshError, StoreError
 from meshcrdt.storage.files import make_directory
@@ -52,7 +54,8 @@ def _work(
 ) -> int:
     state_dir: Path = settings.state_dir
     _refuse_what_is_not_there_yet(settings)
-    is_new = _open_state_dir(state_dir)
+    footprint = Footprint.before(state_dir)
+    _open_state_dir(state_dir)
     lock = StateLock(state_dir)
     lock.acquire()
     try:
@@ -61,13 +64,26 @@ def _work(
         set_up_log(settings.log_level, settings.log_format)
         _allow_many_descriptors()
         _say_defaults(settings, starter)
-        launch = Launch(settings=settings, token=token, starter=starter, lock_path=lock.path)
+        memory = load_memory(state_dir)
+        if footprint.made_directory:
+            # At once, so that whatever comes after, `reset` knows whose the directory is.
+            memory = Memory(made_directory=True)
+            save_memory(state_dir, memory)
+        launch = Launch(
+            settings=with_memory(settings, memory),
+            memory=memory,
+            footprint=footprint,
+            token=token,
+            starter=starter,
+            lock_path=lock.path,
+        )
         trio.run(run_daemon, launch)
     except BaseException as error:
-        raise _as_command_error(error) from None
+        shown = _as_command_error(error)
+        if isinstance(shown, CommandError) and not _is_bug(error):
+            footprint.undo()
+        raise shown from None
     finally:
-        if is_new:
-            _remove_if_unused(state_dir)
         lock.release()
     return int(ExitCode.DONE)
 
@@ -79,22 +95,9 @@ def _allow_many_descriptors() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def _remove_if_unused(state_dir: Path) -> None:
-    """Remove a directory that this launch made and then found no use for."""
-    entries = set(os.listdir(state_dir))
-    if entries <= {places.LOCK_NAME, LOG_NAME}:
-        for name in entries:
-            (state_dir / name).unlink()
-        state_dir.rmdir()
-
-
-def _open_state_dir(state_dir: Path) -> bool:
-    """Make or check the state directory; returns True when it was made.
-
-    Raises CommandError naming it and the reason.
-    """
+def _open_state_dir(state_dir: Path) -> None:
+    """Make or check the state directory. Raises CommandError naming it and the reason."""
     try:
-        is_new = not state_dir.exists()
         make_directory(state_dir)
     except StoreError as error:
         raise CommandError(f"state directory: {error}") from None
@@ -116,7 +119,6 @@ def _open_state_dir(state_dir: Path) -> bool:
         raise CommandError(
             f"state directory {state_dir} cannot be used: {named}: {error.strerror}"
         ) from None
-    return is_new
 
 
 def _say_defaults(settings: Settings, starter: Starter) -> None:
@@ -150,6 +152,11 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
             yield from _leaves(inner)
     else:
         yield error
+
+
+def _is_bug(error: BaseException) -> bool:
+    """Return True when no part of the error is one that is raised on purpose: keep the log."""
+    return not any(isinstance(leaf, CommandError | MeshError) for leaf in _leaves(error))
 
 
 def _as_command_error(error: BaseException) -> BaseException:

@@ -199,7 +199,7 @@ OPTIONS: tuple[Option, ...] = (
         metavar="DOMAIN",
         check=values.domain,
         default=DEFAULT_DOMAIN,
-        help="Domain of names without a dot.",
+        help="Domain of names without a dot. Remembered.",
     ),
     Option(
         name="dataplane",
@@ -216,15 +216,15 @@ OPTIONS: tuple[Option, ...] = (
         metavar="CIDR",
         check=values.cidr,
         default=(),
-        help="Underlay networks on which workloads may travel in the clear.",
+        help="Underlay networks on which workloads may travel in the clear. Remembered.",
     ),
     Option(
         name="mtu",
         flag="--mtu",
         kind=Kind.ONE,
-        metavar="N",
+        metavar="N|auto",
         check=values.mtu,
-        help="MTU of workloads in bytes; default: what the underlay leaves.",
+        help="MTU of workloads in bytes; auto: what the underlay leaves. Remembered.",
     ),
     Option(
         name="insecure",

@@ -6,6 +6,7 @@ other things.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,9 +14,11 @@ from meshcrdt.daemon import places
 from meshcrdt.daemon.detach import LOG_NAME
 from meshcrdt.daemon.exits import CommandError
 from meshcrdt.daemon.lock import StateLock, leave_word
+from meshcrdt.daemon.memory import MEMORY_NAME, load_memory
 from meshcrdt.daemon.workloads.records import RECORDS_NAME
 from meshcrdt.storage.files import NEW_SUFFIX
 
+_LOG = logging.getLogger("meshcrdt.daemon")
 OWN_FILES = (
     "mesh.db",
     "mesh.db-wal",
@@ -26,6 +29,7 @@ OWN_FILES = (
     places.BEARER_NAME,
     places.SOCKET_NAME,
     RECORDS_NAME,
+    MEMORY_NAME,
     LOG_NAME,
 )
 
@@ -33,21 +37,39 @@ OWN_FILES = (
 def wipe_state(state_dir: Path) -> None:
     """Remove what the daemon made in its state directory, the lock last.
 
+    The directory goes too, where a launch made it and nothing else is in it.
+
     Whoever calls holds the lock. Raises CommandError naming what could not be removed and
     why; the lock file then stays, and says the same to whoever waited for the lock.
     """
-    # What a write that was killed leaves; it may hold a secret.
-    leftovers = [state_dir / f"{name}{NEW_SUFFIX}" for name in OWN_FILES]
-    failures = _remove([*(state_dir / name for name in OWN_FILES), *leftovers])
-    lock = state_dir / places.LOCK_NAME
-    failures = failures or _remove([lock])
+    may_remove_directory = _is_ours(state_dir)
+    *files, lock = traces(state_dir)
+    failures = remove_files(files) or remove_files([lock])
     if failures:
         reason = f"not everything could be removed: {'; '.join(failures)}"
         leave_word(lock, reason)
         raise CommandError(reason)
+    if may_remove_directory and not any(state_dir.iterdir()):
+        state_dir.rmdir()
 
 
-def _remove(paths: Sequence[Path]) -> list[str]:
+def _is_ours(state_dir: Path) -> bool:
+    """Return True when a launch made the directory: one that somebody else made stays."""
+    try:
+        return load_memory(state_dir).made_directory
+    except CommandError as error:
+        _LOG.warning("the state directory stays: %s", error)
+        return False
+
+
+def traces(state_dir: Path) -> tuple[Path, ...]:
+    """Return every file that a daemon may make in its state directory, the lock last."""
+    # What a write that was killed leaves; it may hold a secret.
+    leftovers = [f"{name}{NEW_SUFFIX}" for name in OWN_FILES]
+    return tuple(state_dir / name for name in (*OWN_FILES, *leftovers, places.LOCK_NAME))
+
+
+def remove_files(paths: Sequence[Path]) -> list[str]:
     """Remove files; returns what could not be removed, each with its reason."""
     failures = []
     for path in paths:

@@ -23,12 +23,14 @@ from meshcrdt.daemon.dns.server import DnsServer
 from meshcrdt.daemon.dns.source import MeshNames
 from meshcrdt.daemon.dns.zone import Zone
 from meshcrdt.daemon.exits import CommandError
+from meshcrdt.daemon.footprint import Footprint
 from meshcrdt.daemon.host import HostPlane
 from meshcrdt.daemon.http.app import make_app
 from meshcrdt.daemon.http.guard import Guard
 from meshcrdt.daemon.http.server import bearer_token, serve_api
 from meshcrdt.daemon.joining import give_up_when_refused, name_source
 from meshcrdt.daemon.lines import Starter
+from meshcrdt.daemon.memory import Memory, memory_of, origins_line, save_memory
 from meshcrdt.daemon.observer import Observer
 from meshcrdt.daemon.reset import wipe_state
 from meshcrdt.daemon.startup import (
@@ -57,6 +59,9 @@ class Launch:
     """What a daemon is started with."""
 
     settings: Settings
+    memory: Memory
+    """What earlier launches are remembered by; `settings` holds it already."""
+    footprint: Footprint
     token: str | None
     starter: Starter
     lock_path: Path
@@ -169,6 +174,7 @@ class _Running:
         daemon.dataplane_reason = off
         host = None if off else HostPlane(daemon, self._observer, underlay=underlay)
         _LOG.info("peer %s (%s): starting", daemon.mesh.peer, daemon.mesh.name)
+        _LOG.info("%s", origins_line(self._settings))
         if not await self._until_ready(daemon):
             return
         universes = tuple(u.cidr for u in daemon.mesh.status().universes)
@@ -176,6 +182,7 @@ class _Running:
         default_subnet_inside(self._settings, universes)
         if host is not None:
             await host.start(nursery, zone)
+        self._remember()
         self._say_ready(daemon)
         await self._control.stopping.wait()
 
@@ -194,6 +201,13 @@ class _Running:
                     await changed.wait()
             nursery.cancel_scope.cancel()
         return not self._control.stopping.is_set()
+
+    def _remember(self) -> None:
+        """Remember what was given, now that nothing refuses it any more."""
+        memory = memory_of(self._settings, self._launch.memory)
+        if memory != self._launch.memory:
+            save_memory(self._settings.state_dir, memory)
+        self._launch.footprint.keep()
 
     def _say_ready(self, daemon: Daemon) -> None:
         mesh, settings, starter = daemon.mesh, self._settings, self._launch.starter

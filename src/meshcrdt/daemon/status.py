@@ -76,6 +76,7 @@ def _dataplane(daemon: Daemon) -> dict[str, Any]:
     shown: dict[str, Any] = {
         "kind": daemon.settings.dataplane,
         "reason": daemon.dataplane_reason,
+        "trusted": list(daemon.settings.trusted_subnets),
         "paths": {},
     }
     if daemon.workloads is not None:

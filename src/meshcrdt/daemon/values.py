@@ -16,6 +16,7 @@ CHANNEL_BYTES_MAX = 128
 KEY_BYTES_MAX = 1_024
 MTU_MIN = 576
 MTU_MAX = 65_535
+MTU_AUTO = "auto"
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)?")
 _UNIT_S = {None: 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
@@ -131,9 +132,11 @@ def domain(text: str) -> str:
 
 
 def mtu(text: str) -> int:
-    """Check an MTU in bytes."""
+    """Check an MTU in bytes; "auto" is 0: what the underlay leaves."""
+    if text == MTU_AUTO:
+        return 0
     if not text.isdigit() or not MTU_MIN <= int(text) <= MTU_MAX:
-        raise ValueError(f"mtu {text!r}: {MTU_MIN} to {MTU_MAX} bytes are accepted")
+        raise ValueError(f"mtu {text!r}: {MTU_MIN} to {MTU_MAX} bytes are accepted, or {MTU_AUTO}")
     return int(text)
 
 

@@ -98,8 +98,10 @@ def test_a_token_of_another_cluster_is_refused_by_its_source(
     source = tmp_path / "the-token"
     source.write_text(other.token())
     begun = time.monotonic()
-    done = make_host("n2").launch(one.url, "--join-file", str(source))
+    two = make_host("n2")
+    done = two.launch(one.url, "--join-file", str(source))
     assert done.returncode == 1
+    assert not two.state_dir.exists(), "a launch that was refused changed nothing"
     assert str(source) in done.stderr
     assert "mct1-" not in done.stderr
     assert source.read_text() not in done.stdout + done.stderr
@@ -132,8 +134,12 @@ def test_what_is_no_token_is_named_by_its_source(
 
 def test_a_peer_without_a_token_is_no_way_in(make_host: Make) -> None:
     one = make_host("n1").ready()
-    done = make_host("n2").launch(one.url)
+    two = make_host("n2")
+    two.state_dir.mkdir()
+    (two.state_dir / "mine.txt").touch()
+    done = two.launch(one.url)
     assert done.returncode == 1
+    assert [path.name for path in two.state_dir.iterdir()] == ["mine.txt"]
     assert "token" in done.stderr
     assert done.stderr.count("\n") == 1
 

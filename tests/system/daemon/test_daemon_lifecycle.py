@@ -90,6 +90,28 @@ def test_a_killed_daemon_comes_back_as_itself(make_host: Callable[..., Any]) -> 
     assert host.json("get", "acme/things", "k") == {"value": {"v": [1, None]}}
 
 
+def test_a_restart_keeps_what_workloads_depend_on(make_host: Callable[..., Any]) -> None:
+    given = ("--trusted-subnets", "192.0.2.0/24", "--mtu", "1400", "--dns-domain", "lab.example")
+    host = make_host("n1").ready(*given)
+    assert "trusted subnets 192.0.2.0/24 (--trusted-subnets)" in host.log
+    host.kill()
+    host.ready()
+    status = host.json("status")
+    assert status["dataplane"]["trusted"] == ["192.0.2.0/24"]
+    assert status["dns"]["domain"] == "lab.example."
+    assert f"mtu 1400 (remembered in {host.state_dir})" in host.log
+    host.ok("stop")
+    refused = host.launch("--trusted-subnets", "198.51.100.0/24", "--ipalloc-range", "10.9.0.0/16")
+    assert refused.returncode == 1
+    host.ready()
+    assert host.json("status")["dataplane"]["trusted"] == ["192.0.2.0/24"], "it was refused"
+    host.ok("stop")
+    host.ready("--trusted-subnets", "198.51.100.0/24")
+    assert host.json("status")["dataplane"]["trusted"] == ["198.51.100.0/24"]
+    host.ok("reset")
+    assert not host.state_dir.exists(), "an earlier launch had made it"
+
+
 def test_detached_failure_is_the_daemons_own_line(make_host: Callable[..., Any]) -> None:
     first, second = make_host("n1").ready(), make_host("n2")
     done = second.launch("--listen", first.url)
