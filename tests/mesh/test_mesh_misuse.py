@@ -6,7 +6,7 @@ import pytest
 import trio
 
 from meshcrdt.crdt import GCounter
-from meshcrdt.errors import UsageError
+from meshcrdt.errors import CapacityError, UsageError
 from meshcrdt.mesh.open import open_mesh
 
 SECRET = b"s" * 32
@@ -96,3 +96,20 @@ async def test_a_token_in_place_of_a_peer_is_refused_and_not_shown(autojump_cloc
             with pytest.raises(UsageError, match="token or a secret") as refused:
                 await mesh.connect([attempt])
             assert token[5:25].lower() not in str(refused.value).lower()
+
+
+@pytest.mark.parametrize(("count", "size"), [(4_097, 1), (2_000, 200)], ids=["many", "long"])
+async def test_more_peers_than_can_be_kept_are_refused_and_the_store_stays_readable(
+    count, size, autojump_clock
+):
+    too_many = [f"mem://{'x' * size}{number}" for number in range(count)]
+    async with open_mesh(name="n1", secret=SECRET, store="mem://peers") as mesh:
+        await mesh.connect(["mem://kept"])
+        with pytest.raises(CapacityError):
+            await mesh.connect(too_many)
+        mesh.check()
+    async with open_mesh(name="n1", secret=SECRET, store="mem://peers") as mesh:
+        assert mesh.node.given == {"mem://kept"}
+    with pytest.raises(CapacityError):
+        async with open_mesh(name="n2", secret=SECRET, peers=too_many):
+            raise AssertionError("opened")

@@ -214,9 +214,10 @@ def _leave(node: Node, core: Core, wiring: Wiring, command: events.Leave) -> Non
 
 def _connect(node: Node, wiring: Wiring, command: events.Connect, now: float) -> object | None:
     addresses = [parse_peer_address(text) for text in command.addresses]
+    row = durable.peers_row(node.given.union(addresses), limits=node.limits)
     wiring.run(node.topology.add_targets(addresses, now), now)
     node.given.update(addresses)
-    node.outbox.rows.append(durable.peers_row(node.given))
+    node.outbox.rows.append(row)
     node.outbox.durable_reply(command.request, Done())
     return None
 

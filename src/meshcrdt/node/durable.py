@@ -10,8 +10,9 @@ from collections.abc import Iterable, Mapping
 
 from meshcrdt.abc import Row
 from meshcrdt.base.ids import Epoch, PeerId
+from meshcrdt.base.limits import DEFAULT_LIMITS, Limits
 from meshcrdt.base.tree import take_int, take_str, take_tuple
-from meshcrdt.errors import CorruptStore, MalformedTree, WrongStore
+from meshcrdt.errors import CapacityError, CorruptStore, MalformedTree, WrongStore
 from meshcrdt.ipam.genesis import Genesis
 from meshcrdt.wire import decode, encode
 
@@ -66,9 +67,21 @@ def read_genesis(tables: Tables) -> Genesis | None:
         raise CorruptStore(f"table {TABLE!r}, key 'genesis': {error}") from error
 
 
-def peers_row(addresses: Iterable[str]) -> Row:
-    """Return the row that keeps the addresses given by the operator, sorted."""
-    return (TABLE, PEERS_KEY, encode(tuple(sorted(addresses))))
+def peers_row(addresses: Iterable[str], *, limits: Limits = DEFAULT_LIMITS) -> Row:
+    """Return the row that keeps the addresses given by the operator, sorted.
+
+    Raises CapacityError for more than a node dials, or more than can be read back.
+    """
+    kept = tuple(sorted(set(addresses)))
+    if len(kept) > limits.members_max:
+        raise CapacityError(f"{len(kept)} addresses of peers: members_max={limits.members_max}")
+    raw = encode(kept)
+    if len(raw) > DEFAULT_LIMITS.frame_bytes_max:
+        raise CapacityError(
+            f"the addresses of peers take {len(raw)} bytes: at most "
+            f"{DEFAULT_LIMITS.frame_bytes_max} are kept"
+        )
+    return (TABLE, PEERS_KEY, raw)
 
 
 def read_peers(tables: Tables) -> tuple[str, ...]:
