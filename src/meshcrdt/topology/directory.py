@@ -85,7 +85,7 @@ class MemberRecord:
         return cls(
             peer=take_peer(peer, "member.peer"),
             public=take_bytes(public, "member.public", size=PUBLIC_KEY_BYTES),
-            name=take_str(name, "member.name", size_max=NAME_CHARACTERS_MAX),
+            name=_take_line(name, "member.name", NAME_CHARACTERS_MAX),
             addresses=_take_texts(addresses, "member.addresses"),
             epoch=take_epoch(epoch, "member.epoch"),
             standing=Standing(take_int(standing, "member.standing", high=1)),
@@ -99,7 +99,15 @@ def _take_texts(tree: Tree, field: str) -> tuple[str, ...]:
     items = take_tuple(tree, field)
     if len(items) > LIST_ITEMS_MAX:
         raise MalformedTree(f"{field} has {len(items)} items: at most {LIST_ITEMS_MAX}")
-    return tuple(take_str(item, field, size_max=ADDRESS_CHARACTERS_MAX) for item in items)
+    return tuple(_take_line(item, field, ADDRESS_CHARACTERS_MAX) for item in items)
+
+
+def _take_line(tree: Tree, field: str, size_max: int) -> str:
+    """What a member says of itself reaches terminals and logs: no control characters."""
+    text = take_str(tree, field, size_max=size_max)
+    if not text.isprintable():
+        raise MalformedTree(f"{field} is {text!r}: printable characters are accepted")
+    return text
 
 
 def canonical_address(text: str) -> str | None:

@@ -49,6 +49,8 @@ def test_member_record_round_trip():
         (1, b"short", "peer"),
         (2, bytes(31), "public"),
         (3, "n" * 256, "name"),
+        (3, "\x1b]0;title\x07", "name"),
+        (4, ("tcp://\x1b[2J:1",), "addresses"),
         (4, ("a" * 513,), "addresses"),
         (4, ("a",) * 65, "addresses"),
         (5, (1, b""), "epoch"),
