@@ -28,11 +28,13 @@ def test_both_sides_go_on_and_come_together(trio_of_hosts: Any, cut_s: float) ->
     story = Story(trio_of_hosts, f"{cut_s:g}")
     began = time.monotonic()
     trio_of_hosts.site.cut(trio_of_hosts.host(CUT_OFF))
-    story.right_after_the_cut()
-    story.everyone_notices(began)
-    story.work_on_all_sides()
-    rounds = story.allocate_until(began + cut_s)
-    trio_of_hosts.site.heal(trio_of_hosts.host(CUT_OFF))
+    try:
+        story.right_after_the_cut()
+        story.everyone_notices(began)
+        story.work_on_all_sides()
+        rounds = story.allocate_until(began + cut_s)
+    finally:
+        trio_of_hosts.site.heal(trio_of_hosts.host(CUT_OFF))
     story.come_together()
     figure(
         f"cut of {cut_s:g} s: {rounds} further allocations on each side; slowest verb "
@@ -128,12 +130,12 @@ class Story:
 
     def allocate_until(self, end: float) -> int:
         rounds = 0
-        while time.monotonic() < end:
+        # A machine under load spends the whole cut on what came before.
+        while time.monotonic() < end or rounds < 2:
             for number in (1, 3):
                 outcome = self.verb(number, "allocate", f"r{self.tag}-{rounds}")
                 assert outcome["outcome"] == "allocated", outcome
             rounds += 1
-        assert rounds > 0
         return rounds
 
     def come_together(self) -> None:
