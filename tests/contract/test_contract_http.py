@@ -350,6 +350,8 @@ async def test_workloads_are_501_without_a_dataplane(api: Api, path: str) -> Non
         ("PUT", "/v1/channels/~adjacency/k", 1),
         ("PUT", "/v1/channels/names/k", 1),
         ("POST", "/v1/connect", {"peers": []}),
+        ("POST", "/v1/connect", {"peers": ["192.0.2.1", "300.1.1.1"]}),
+        ("POST", "/v1/connect", {"peers": ["1.2.3"]}),
         ("POST", "/v1/token", {"ttl_s": 0}),
         ("POST", "/v1/token", {"uses": 0}),
     ],

@@ -5,6 +5,8 @@ The core treats an address as a name; only the scheme is looked at, to find a tr
 
 from __future__ import annotations
 
+from ipaddress import IPv4Address, IPv6Address
+
 from meshcrdt.errors import UsageError
 
 CONTROL_PORT = 6783
@@ -40,6 +42,29 @@ def parse_peer_address(text: str, *, source: str = "peer") -> str:
     return f"tcp://{shown}:{port}"
 
 
+def is_host(text: str) -> bool:
+    """Return False for what looks like an IPv4 address and is none, such as 300.1.1.1 or 1.2.3.
+
+    A name whose last label is a number is nobody's (RFC 1123, section 2.1; the URL standard
+    has the same rule), and resolvers disagree about what it means.
+    """
+    if not text.rstrip(".").rpartition(".")[2].isdigit():
+        return True
+    try:
+        IPv4Address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        IPv6Address(text)
+    except ValueError:
+        return False
+    return True
+
+
 def split_host_port(text: str, *, default_port: int, source: str = "address") -> tuple[str, int]:
     """Split HOST, HOST:PORT, [IPV6] or [IPV6]:PORT; raises UsageError naming the text."""
     bad = UsageError(f"{source} {text!r} is not an address: HOST[:PORT] is accepted")
@@ -54,6 +79,13 @@ def split_host_port(text: str, *, default_port: int, source: str = "address") ->
         host, _, port_text = text.partition(":")
     if not host:
         raise bad
+    is_ipv6 = ":" in host or text.startswith("[")
+    if is_ipv6 and not _is_ipv6(host):
+        raise UsageError(
+            f"{source} {text!r} is not an address: IPv6 with a port is written [ADDRESS]:PORT"
+        )
+    if not is_ipv6 and not is_host(host):
+        raise UsageError(f"{source} {text!r} is not an address: {host!r} is no IPv4 address")
     if not port_text:
         return host, default_port
     if not port_text.isdigit() or not 0 <= int(port_text) <= 65_535:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import ipaddress
 import re
 
+from meshcrdt.base.hosts import is_host
+
 LABEL_BYTES_MAX = 63
 NAME_BYTES_MAX = 253
 IDENTIFIER_BYTES_MAX = 256
@@ -122,6 +124,8 @@ def host_port(text: str) -> str:
         raise ValueError(f"{text!r}: HOST:PORT is accepted, such as 127.0.0.1:6784")
     if ":" in host and not (host.startswith("[") and host.endswith("]")):
         raise ValueError(f"{text!r}: an IPv6 address is written [ADDRESS]:PORT")
+    if not is_host(host):
+        raise ValueError(f"{text!r}: {host!r} is no IPv4 address")
     return text
 
 
