@@ -182,6 +182,20 @@ async def test_one_link_too_many_is_told_why():
         nursery.cancel_scope.cancel()
 
 
+async def test_many_at_once_get_no_more_links_than_there_may_be(autojump_clock):
+    async with trio.open_nursery() as nursery:
+        far = End(nursery, b"2", links_max=3)
+        address = await far.listen()
+        for seed in range(100, 110):
+            End(nursery, bytes([seed])).gate.dial(address)
+        most = 0
+        for _ in range(200):
+            await trio.lowlevel.checkpoint()
+            most = max(most, len(far.gate.pumps))
+        assert most == 3
+        nursery.cancel_scope.cancel()
+
+
 @pytest.mark.parametrize("address", ["mem://nobody", "tcp://127.0.0.1:1", "quic://x:1", "rubbish"])
 async def test_dial_that_finds_nobody_is_an_event(address):
     async with trio.open_nursery() as nursery:

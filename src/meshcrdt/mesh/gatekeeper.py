@@ -71,6 +71,7 @@ class Gatekeeper:
         self.half_open = HalfOpen(limits)
         self.refusals = Refusals()
         self._loud_at = float("-inf")
+        self._entering = 0
         self.pumps: dict[int, Pump] = {}
 
     # --- dialling ------------------------------------------------------------------------
@@ -125,7 +126,7 @@ class Gatekeeper:
             secure = SecureLink(
                 link, established.session, established.hello, Direction.DIALLED, address
             )
-            await exchange_verdicts(secure, self._judge(secure.hello))
+            await self._agree(secure)
         return secure
 
     # --- accepting -----------------------------------------------------------------------
@@ -183,7 +184,7 @@ class Gatekeeper:
             secure = SecureLink(
                 link, established.session, established.hello, Direction.ACCEPTED, link.remote
             )
-            await exchange_verdicts(secure, self._judge(secure.hello))
+            await self._agree(secure)
         return secure
 
     async def _admit(self, link: Link, established: Established) -> None:
@@ -195,8 +196,17 @@ class Gatekeeper:
 
     # --- both ----------------------------------------------------------------------------
 
+    async def _agree(self, secure: SecureLink) -> None:
+        """Exchange verdicts, holding the place of the link among all that are let in."""
+        refusal = self._judge(secure.hello)
+        self._entering += 1
+        try:
+            await exchange_verdicts(secure, refusal)
+        finally:
+            self._entering -= 1
+
     def _judge(self, hello: Hello) -> str | None:
-        if len(self.pumps) >= self._limits.links_max:
+        if len(self.pumps) + self._entering >= self._limits.links_max:
             return f"no room for another link: links_max={self._limits.links_max}"
         wrong = self._pinned is not None and hello.genesis not in (None, self._pinned)
         if wrong and self._genesis() is None:
