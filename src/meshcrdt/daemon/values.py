@@ -15,10 +15,14 @@ LABEL_BYTES_MAX = 63
 NAME_BYTES_MAX = 253
 IDENTIFIER_BYTES_MAX = 256
 CHANNEL_BYTES_MAX = 128
+RESERVED_CHANNELS = frozenset({"channels", "directory", "endpoints", "ipam", "names"})
+"""Those of `node.views`, which a verb has no time to load; a test compares the two."""
 KEY_BYTES_MAX = 1_024
 MTU_MIN = 576
 MTU_MAX = 65_535
 MTU_AUTO = "auto"
+TIMEOUT_S_MAX = 300.0
+TOKEN_TTL_S_MAX = 86_400.0 * 30
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)?")
 _UNIT_S = {None: 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
@@ -48,6 +52,11 @@ def channel(text: str) -> str:
     plain(text, "channel", bytes_max=CHANNEL_BYTES_MAX)
     if text.startswith("~"):
         raise ValueError(f"channel {text!r} begins with '~': that prefix is the mesh's own")
+    if text in RESERVED_CHANNELS:
+        raise ValueError(
+            f"channel {text!r} is the mesh's own: "
+            f"any name but {', '.join(sorted(RESERVED_CHANNELS))} is accepted"
+        )
     return text
 
 
@@ -107,6 +116,13 @@ def attach_address(text: str) -> str:
     return address(text.removeprefix("ip:"))
 
 
+def attached_address(text: str) -> str:
+    """Check one ADDR of detach or hide: an address that is there, not a range to take one from."""
+    if text.startswith("net:"):
+        raise ValueError(f"address {text!r}: what goes away is named by its address, not by net:")
+    return address(text.removeprefix("ip:"))
+
+
 def target(text: str) -> str:
     """Check TARGET of attach: netns:PATH, pid:N, or a container's name."""
     plain(text, "target", bytes_max=IDENTIFIER_BYTES_MAX)
@@ -150,3 +166,19 @@ def duration(text: str) -> float:
     if match is None:
         raise ValueError(f"duration {text!r}: seconds are accepted, or such as 500ms, 10m, 1h")
     return float(match[1]) * _UNIT_S[match[2]]
+
+
+def timeout(text: str) -> float:
+    """Read how long a call may wait, in seconds."""
+    return _between(duration(text), TIMEOUT_S_MAX, f"timeout {text!r}")
+
+
+def token_ttl(text: str) -> float:
+    """Read how long a token lives, in seconds."""
+    return _between(duration(text), TOKEN_TTL_S_MAX, f"ttl {text!r}")
+
+
+def _between(value_s: float, high_s: float, what: str) -> float:
+    if not 0 < value_s <= high_s:
+        raise ValueError(f"{what}: more than 0 and at most {high_s:g} s are accepted")
+    return value_s

@@ -260,7 +260,7 @@ REFUSED: list[tuple[list[str], int, str]] = [
     (["attach", "netns:/run/netns/w"], 4, "--dataplane none"),
     (["detach", "netns:/run/netns/w"], 4, "--dataplane none"),
     (["expose"], 4, "--dataplane none"),
-    (["put", "names", "k", "v"], 1, "'names'"),
+    (["put", "names", "k", "v"], 2, "'names'"),
 ]
 
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from meshcrdt.daemon import values
 from meshcrdt.daemon.exits import one_line
+from meshcrdt.node import views
 
 
 @pytest.mark.parametrize("text", ["web", "web.mesh.internal.", "a-b", "_srv._tcp.x", "x" * 63])
@@ -85,3 +86,7 @@ def test_attach_addresses() -> None:
 
 def test_foreign_text_cannot_forge_a_second_line() -> None:
     assert one_line("bad\nname\x1b[31m") == "bad name\\x1b[31m"
+
+
+def test_the_reserved_channels_are_those_of_the_node() -> None:
+    assert views.RESERVED == values.RESERVED_CHANNELS

@@ -6,7 +6,7 @@ import click
 
 from meshcrdt.daemon.cli.app import Common, verb
 from meshcrdt.daemon.cli.output import table
-from meshcrdt.daemon.cli.parameters import ADDRESS, CIDR, DURATION, ID
+from meshcrdt.daemon.cli.parameters import ADDRESS, CIDR, ID, TIMEOUT
 from meshcrdt.daemon.client import segment
 
 ALLOCATE_TIMEOUT_S = 5.0
@@ -19,7 +19,7 @@ ALLOCATE_TIMEOUT_S = 5.0
     "--timeout",
     "timeout_s",
     metavar="S",
-    type=DURATION,
+    type=TIMEOUT,
     default=str(ALLOCATE_TIMEOUT_S),
     show_default=True,
     help="How long to wait for an address.",

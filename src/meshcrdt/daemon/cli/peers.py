@@ -8,7 +8,7 @@ import click
 
 from meshcrdt.daemon.cli.app import Common, common_options, verb
 from meshcrdt.daemon.cli.output import table
-from meshcrdt.daemon.cli.parameters import DURATION, MEMBER, PEER
+from meshcrdt.daemon.cli.parameters import MEMBER, PEER, TTL
 
 TOKEN_TTL_S = 3_600.0
 TOKEN_USES = 100
@@ -48,7 +48,7 @@ def token() -> None:
     "--ttl",
     "ttl_s",
     metavar="S",
-    type=DURATION,
+    type=TTL,
     default=str(TOKEN_TTL_S),
     show_default=True,
     help="How long the token opens the door.",

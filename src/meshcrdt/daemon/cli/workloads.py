@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from meshcrdt.daemon.cli.app import Common, verb
-from meshcrdt.daemon.cli.parameters import ADDRESS, ATTACH_ADDRESS, NAME, TARGET
+from meshcrdt.daemon.cli.parameters import ATTACH_ADDRESS, ATTACHED_ADDRESS, NAME, TARGET
 
 ATTACH_TIMEOUT_S = 15.0
 """Two addresses, each with its own deadline, and the kernel."""
@@ -28,7 +28,7 @@ def attach(common: Common, target: str, addresses: tuple[str, ...], name: str | 
 
 @verb("detach", example="meshcrdt detach netns:/run/netns/web")
 @click.argument("target", metavar="TARGET", type=TARGET)
-@click.argument("addresses", metavar="[ADDR]...", type=ATTACH_ADDRESS, nargs=-1)
+@click.argument("addresses", metavar="[ADDR]...", type=ATTACHED_ADDRESS, nargs=-1)
 def detach(common: Common, target: str, addresses: tuple[str, ...]) -> None:
     """Disconnect TARGET, or take single addresses from it."""
     body: dict[str, object] = {"target": target}
@@ -49,7 +49,7 @@ def expose(common: Common, addresses: tuple[str, ...]) -> None:
 
 
 @verb("hide", example="meshcrdt hide")
-@click.argument("addresses", metavar="[ADDR]...", type=ADDRESS, nargs=-1)
+@click.argument("addresses", metavar="[ADDR]...", type=ATTACHED_ADDRESS, nargs=-1)
 def hide(common: Common, addresses: tuple[str, ...]) -> None:
     """Take the exposed addresses away again, or only those given."""
     result = common.client().call(

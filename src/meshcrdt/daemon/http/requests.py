@@ -11,11 +11,11 @@ from urllib.parse import unquote_to_bytes
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from meshcrdt.daemon import values
 from meshcrdt.daemon.http.problems import bad_value
 
 T = TypeVar("T")
 BODY_BYTES_MAX = 1024 * 1024
-TIMEOUT_S_MAX = 300.0
 MISSING: Any = object()
 
 
@@ -122,7 +122,7 @@ class Fields:
             )
         return tuple(checked(name, item, check) for item in value)
 
-    def seconds(self, name: str, default: float, *, high: float = TIMEOUT_S_MAX) -> float:
+    def seconds(self, name: str, default: float, *, high: float = values.TIMEOUT_S_MAX) -> float:
         """Return a member that is a number of seconds, above 0 and at most `high`."""
         value = self._members.get(name)
         if value is None:

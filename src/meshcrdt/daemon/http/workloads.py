@@ -46,7 +46,7 @@ class WorkloadRoutes:
         """POST /v1/detach."""
         fields = await Fields.of(request, "target", "addresses")
         target = fields.text("target", values.target)
-        addresses = fields.texts("addresses", values.address)
+        addresses = fields.texts("addresses", values.attached_address)
         return JSONResponse(await self._workloads().detach(target, addresses))
 
     async def expose(self, request: Request) -> Response:
@@ -58,5 +58,5 @@ class WorkloadRoutes:
     async def hide(self, request: Request) -> Response:
         """POST /v1/hide."""
         fields = await Fields.of(request, "addresses")
-        addresses = fields.texts("addresses", values.address)
+        addresses = fields.texts("addresses", values.attached_address)
         return JSONResponse(await self._workloads().hide(addresses))
