@@ -130,6 +130,8 @@ class Holdings:
         self.channels: dict[str, Channel] = {}
         self.trees: dict[Kind, MerkleMap[StreamKey]] = {kind: MerkleMap() for kind in Kind}
         self._channels_of: dict[PeerId, set[str]] = {}
+        self._moves = 0
+        self._moves_checked = -1
 
     def channel(self, name: str) -> Channel:
         """Return a channel, made when it is new."""
@@ -197,6 +199,7 @@ class Holdings:
         return keys
 
     def _rehash(self, key: StreamKey, state: State | None) -> None:
+        self._moves += 1
         kind = kind_of(key.channel)
         if state is None:
             self.trees[kind] = self.trees[kind].updated((), [key.raw])
@@ -207,13 +210,15 @@ class Holdings:
         """Raise InternalError when an index or a tree is not what the streams say."""
         for channel in self.channels.values():
             channel.checked = ()
+        self._moves_checked = -1
         self.check_moved()
 
     def check_moved(self) -> None:
         """Check only streams that moved since they were checked last; states are immutable."""
-        moved = [channel for channel in self.channels.values() if channel.check_moved()]
-        if not moved:
+        if self._moves == self._moves_checked:
             return
+        for channel in self.channels.values():
+            channel.check_moved()
         hashes: dict[Kind, dict[bytes, bytes]] = {kind: {} for kind in Kind}
         for key, stream in self.streams():
             if stream.state.header.stream != key:
@@ -222,3 +227,4 @@ class Holdings:
         for kind, tree in self.trees.items():
             if {entry.key: entry.hash for entry in tree.entries()} != hashes[kind]:
                 raise InternalError(f"the {kind.name.lower()} tree is not that of the streams")
+        self._moves_checked = self._moves

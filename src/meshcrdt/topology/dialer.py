@@ -252,9 +252,9 @@ class Dialer:
 
     def next_deadline(self) -> float | None:
         """Return when `poll` may have something to do, or None."""
-        in_flight = sum(len(target.attempts) for target in self._targets.values())
-        times = [t.attempts[0] + self._answer_s() for t in self._targets.values() if t.attempts]
-        if in_flight < ATTEMPTS_MAX:
+        busy = [target.attempts for target in self._targets.values() if target.attempts]
+        times = [attempts[0] + self._answer_s() for attempts in busy]
+        if sum(map(len, busy)) < ATTEMPTS_MAX:
             times.extend(t.due_at for t in self._targets.values() if self._may_start(t))
         return min(times, default=None)
 

@@ -122,17 +122,17 @@ def _check_local(tree: Tree) -> None:
         for kind in kinds - _EXACT:
             if not issubclass(kind, _SUBCLASSABLE):
                 raise UsageError(f"a tree has no {kind.__name__}")
-        lists = [item for item in items if isinstance(item, tuple)]
-        if not lists:
+        if not any(issubclass(kind, tuple) for kind in kinds):
             return
-        items = tuple(chain.from_iterable(lists))
+        items = tuple(chain.from_iterable(item for item in items if isinstance(item, tuple)))
     raise UsageError(f"lists nest deeper than {DEFAULT_LIMITS.tree_depth_max}")
 
 
 def _check_ints(tree: Tree) -> None:
     """Check that no int of our own tree is above INT_MAX; raises UsageError."""
-    if isinstance(tree, tuple):
-        for item in tree:
-            _check_ints(item)
-    elif isinstance(tree, int) and tree > INT_MAX:
-        raise UsageError(f"{tree} does not fit 64 signed bits")
+    items: Sequence[Any] = (tree,)
+    while items:
+        for item in items:
+            if isinstance(item, int) and item > INT_MAX:
+                raise UsageError(f"{item} does not fit 64 signed bits")
+        items = tuple(chain.from_iterable(item for item in items if isinstance(item, tuple)))

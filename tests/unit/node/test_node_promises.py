@@ -287,3 +287,36 @@ def test_who_left_advertises_no_edge_however_its_links_change(pair):
     leaver, other = pair.nodes["n1"], pair.nodes["n2"]
     assert not other.topology.adjacent(leaver.me, other.me)
     assert not pair.nodes["n3"].topology.adjacent(leaver.me, pair.nodes["n3"].me)
+
+
+def test_a_clock_that_goes_back_costs_time_and_nothing_else(pair):
+    pair.pass_time(5)
+    pair.now -= 60
+    assert isinstance(pair.give("n1", events.Put(1, CHANNEL, b"k", b"v")), Written)
+    pair.give("n2", events.Allocate(1, "w", None, pair.now + 5))
+    pair.pass_time(5)
+    assert isinstance(pair.replies["n2", 1], Allocated)
+    pair.pass_time(70)
+    assert {m.state for m in pair.nodes["n2"].statistics().members} == {PeerState.ALIVE}
+    assert pair.nodes["n2"].get(CHANNEL, b"k") == b"v"
+
+
+def test_after_the_store_failed_callers_have_typed_answers_and_peers_are_still_merged(pair):
+    pair.hold_disk.add("n1")
+    pair.give("n1", events.Allocate(1, "w", None, pair.now + 2))
+    pair.give("n1", events.StoreFailed("EIO on fsync"))
+    pair.give("n2", events.Put(2, CHANNEL, b"k", b"v"))
+    pair.pass_time(5)
+    assert pair.nodes["n1"].get(CHANNEL, b"k") == b"v"
+    assert type(pair.replies["n1", 1]).__name__ == "TimedOut"
+    # A receipt on disk is not given for what only memory holds.
+    written = pair.replies["n2", 2]
+    pair.give(
+        "n2",
+        events.AwaitReceipt(
+            3, CHANNEL, written.epoch.counter, written.epoch.instance, written.seq,
+            None, events.Durability.DURABLE, pair.now + 2,
+        ),
+    )  # fmt: skip
+    pair.pass_time(3)
+    assert pair.replies["n2", 3] == ReceiptMissing((pair.nodes["n1"].me,))
