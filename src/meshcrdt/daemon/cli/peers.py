@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from meshcrdt.daemon.cli.app import Common, common_options, verb
-from meshcrdt.daemon.cli.output import table
+from meshcrdt.daemon.cli.output import count, table
 from meshcrdt.daemon.cli.parameters import MEMBER, PEER, TTL
 
 TOKEN_TTL_S = 3_600.0
@@ -80,7 +80,10 @@ def status_text(shown: dict[str, Any]) -> str:
         ("state", shown["state"] + (", in a minority" if shown["minority"] else "")),
         ("version", shown["version"]),
         *(
-            (f"range {u['cidr']}", f"owned {u['owned']}, free {u['free']}, used {u['used']}")
+            (
+                f"range {u['cidr']}",
+                ", ".join(f"{what} {count(u[what])}" for what in ("owned", "free", "used")),
+            )
             for u in ipam
         ),
         ("names", f"{shown['dns']['names']} in {shown['dns']['domain']}"),
