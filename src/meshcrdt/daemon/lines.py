@@ -6,12 +6,15 @@ In the foreground that is the terminal; detached, it is a pipe to the waiting pa
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 from collections.abc import Sequence
 from typing import Protocol
 
 from meshcrdt.daemon.exits import CommandError
+
+_LOG = logging.getLogger("meshcrdt.daemon")
 
 
 class Starter(Protocol):
@@ -45,8 +48,13 @@ class Foreground:
 
     def say(self, lines: Sequence[str]) -> None:
         """Print lines."""
-        for line in lines:
-            print(line, flush=True)
+        try:
+            for line in lines:
+                print(line, flush=True)
+        except OSError as error:
+            # A daemon does not end because nobody reads what it says at the start.
+            _LOG.warning("standard output cannot be written: %s", error.strerror)
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
     def ready(self) -> None:
         """Nothing to tell: whoever watches sees the log."""

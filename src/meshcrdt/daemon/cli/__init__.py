@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
+from typing import TextIO
 
 from meshcrdt.daemon.exits import CommandError, ExitCode, one_line
 
@@ -18,18 +20,19 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         import click
     except ImportError:
-        print(
-            "meshcrdt: the command line needs the extra 'daemon' (pip install 'meshcrdt[daemon]')",
-            file=sys.stderr,
-        )
+        _complain("the command line needs the extra 'daemon' (pip install 'meshcrdt[daemon]')")
         return ExitCode.FAILED
     from meshcrdt.daemon.cli.app import Common, cli
 
     common = Common()
     try:
         cli.main(args=arguments, prog_name="meshcrdt", standalone_mode=False, obj=common)
+        _flush(sys.stdout)
     except CommandError as error:
-        common.print_failure(error)
+        # Nobody may be there any more to read why: the code says it all the same.
+        with suppress(OSError):
+            common.print_failure(error)
+        _let_go_of_output()
         return int(error.code)
     except click.exceptions.Exit as finished:
         return finished.exit_code
@@ -38,18 +41,44 @@ def main(arguments: list[str] | None = None) -> int:
         hint = ""
         if isinstance(error, click.UsageError) and error.ctx is not None:
             hint = f" (see '{error.ctx.command_path} --help')"
-        print(f"meshcrdt: {one_line(error.format_message())}{hint}", file=sys.stderr)
+        _complain(f"{one_line(error.format_message())}{hint}")
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
     except BrokenPipeError:
-        # Whoever read us has gone; Python would complain again when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Whoever read us has gone, on purpose: as with any other program, no line.
+        _let_go_of_output()
+        return ExitCode.FAILED
+    except OSError as error:
+        # Whatever else may fail is caught where it is done: this is what was to be printed.
+        _let_go_of_output()
+        where = error.filename or "standard output"
+        _complain(f"{one_line(str(where))} cannot be written: {error.strerror or error}")
         return ExitCode.FAILED
     except Exception as error:
         # A bug; a person gets one line all the same, and MESHCRDT_TRACEBACK=1 the rest.
         if os.environ.get("MESHCRDT_TRACEBACK"):
             raise
-        print(f"meshcrdt: internal error: {one_line(repr(error))}", file=sys.stderr)
+        _complain(f"internal error: {one_line(repr(error))}")
         return ExitCode.FAILED
     return ExitCode.DONE
+
+
+def _complain(line: str) -> None:
+    with suppress(OSError):
+        print(f"meshcrdt: {line}", file=sys.stderr, flush=True)
+
+
+def _flush(stream: TextIO | None) -> None:
+    # A process may be started without one of its streams; what is printed then goes nowhere.
+    if stream is not None:
+        stream.flush()
+
+
+def _let_go_of_output() -> None:
+    """Let what could not be written go nowhere: Python would complain again at its exit."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            _flush(stream)
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
@@ -85,7 +84,6 @@ class Common:
         """Print the one line of an error, and with `--json` the outcome that it carries."""
         if self.json and error.body is not None:
             click.echo(json.dumps(error.body, ensure_ascii=False))
-        sys.stdout.flush()
         click.echo(f"meshcrdt: {error}", err=True)
 
 

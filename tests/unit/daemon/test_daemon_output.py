@@ -1,0 +1,98 @@
+"""What verbs print, and what happens when nobody takes it."""
+
+from __future__ import annotations
+
+import json
+import os
+import socketserver
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from meshcrdt.daemon.cli.output import READABLE_MAX, count
+
+CLI = (sys.executable, "-m", "meshcrdt")
+TIMEOUT_S = 60
+
+
+class _Answers(socketserver.StreamRequestHandler):
+    def handle(self) -> None:
+        body = json.dumps({"entries": {"a": ["10.32.0.1/12"]}}).encode()
+        while self.rfile.readline().strip():
+            pass
+        head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+        self.wfile.write(head.encode() + body)
+
+
+@pytest.fixture
+def api(tmp_path: Path) -> Iterator[str]:
+    path = tmp_path / "api.sock"
+    with socketserver.ThreadingUnixStreamServer(str(path), _Answers) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield str(path)
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize("arguments", [("ps",), ("ps", "--json"), ("--help",), ("ps", "--help")])
+def test_a_full_disk_is_one_line(api: str, arguments: tuple[str, ...]) -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [*CLI, "--api", api, *arguments],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=TIMEOUT_S,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr == ("meshcrdt: standard output cannot be written: No space left on device\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "lines"), [(("ps",), 1, 0), (("ps", "--api", "/nowhere.sock"), 5, 1)]
+)
+def test_a_reader_who_has_gone_is_told_nothing(
+    api: str, arguments: tuple[str, ...], code: int, lines: int
+) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [*CLI, "--api", api, *arguments],
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=False,
+    )
+    os.close(writer)
+    assert done.returncode == code
+    assert done.stderr.count("\n") == lines, done.stderr
+
+
+def test_a_full_standard_error_keeps_the_code() -> None:
+    with Path("/dev/full").open("wb") as full:
+        for arguments, code in ((["ps", "--api", "/nowhere.sock"], 5), (["nonsense"], 2)):
+            done = subprocess.run([*CLI, *arguments], stderr=full, timeout=TIMEOUT_S, check=False)
+            assert done.returncode == code
+
+
+@pytest.mark.parametrize(
+    ("number", "shown"),
+    [
+        (0, "0"),
+        (16_384, "16,384"),
+        (READABLE_MAX - 1, "999,999,999"),
+        (1 << 74, "2^74"),
+        ((1 << 74) - 2, "about 2^74"),
+        (3 << 72, "about 2^73.58"),
+        ((1 << 128) - 1, "about 2^128"),
+    ],
+)
+def test_counts_are_for_people(number: int, shown: str) -> None:
+    assert count(number) == shown
