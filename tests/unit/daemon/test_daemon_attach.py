@@ -119,6 +119,22 @@ async def test_an_attached_workload_has_one_address_of_each_family(world: World)
         assert world.kernel.links == {}
 
 
+@pytest.mark.parametrize("family", [0, 1])
+async def test_an_attach_after_a_partial_detach_makes_it_whole(world: World, family: int) -> None:
+    async with world.running() as workloads:
+        before = (await workloads.attach("netns:one", (), name="one"))["addresses"]
+        gone, stays = before[family], before[1 - family]
+        await workloads.detach("netns:one", [gone.partition("/")[0]])
+        assert world.held() == {"netns:one": (stays,)}
+        after = (await workloads.attach("netns:one", (), name=None))["addresses"]
+        assert stays in after
+        assert {a.partition("/")[2] for a in after} == {"24", "64"}
+        assert len(after) == 2
+        bare = sorted(a.partition("/")[0] for a in after)
+        assert sorted(world.mesh.names.lookup("one")) == bare
+        assert sorted(e.address for e in world.mesh.node.endpoints()) == bare
+
+
 async def test_without_trust_there_is_no_path_and_nothing_is_taken(world: World) -> None:
     world.trusted = ()
     async with world.running() as workloads:

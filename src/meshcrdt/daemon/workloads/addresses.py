@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from meshcrdt.daemon.exits import CommandError
@@ -23,14 +24,15 @@ class Addresses:
         self._mesh = mesh
         self._default_subnet = default_subnet
 
-    def one_of_each_family(self) -> list[str]:
-        """Return what to ask for when nobody said: an address of each family of ranges."""
+    def one_of_each_family(self, held: Iterable[str] = ()) -> list[str]:
+        """Return what to ask for when nobody said: an address of each family that lacks one."""
+        universes = self._universes()
+        families = {ipaddress.ip_interface(address).version for address in held}
         asks: list[str] = []
-        families: set[int] = set()
-        for universe in self._universes():
+        for universe in universes:
             version = ipaddress.ip_network(universe).version
             if version not in families:
-                asks.append("net:default" if not families else f"net:{universe}")
+                asks.append("net:default" if universe == universes[0] else f"net:{universe}")
                 families.add(version)
         return asks
 

@@ -99,10 +99,8 @@ class Workloads:
 
     async def _with_addresses(self, entry: Attached, wanted: Sequence[str]) -> Attached:
         """Return the entry with the addresses that were asked for, or one of each family."""
-        if not wanted and entry.addresses:
-            return entry
         addresses = list(entry.addresses)
-        for ask in wanted or self._addresses.one_of_each_family():
+        for ask in wanted or self._addresses.one_of_each_family(addresses):
             address = await self._addresses.take(entry.id, ask)
             if address not in addresses:
                 addresses.append(address)
