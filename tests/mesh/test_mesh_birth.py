@@ -90,9 +90,9 @@ def test_insecure_mesh_has_no_secret(peers):
         ({}, {"peers": PEERS}, "neither a token nor a secret"),
         ({}, {"security": Security.INSECURE, "secret": SECRET}, "insecure"),
         ({}, {"security": Security.INSECURE, "token": TOKEN}, "insecure"),
-        ({"secret": SECRET}, {"security": Security.INSECURE}, "insecure"),
+        ({"secret": SECRET}, {"security": Security.INSECURE}, "is encrypted, and an insecure"),
         ({"secret": SECRET}, {"secret": OTHER}, HERE),
-        ({"genesis": GENESIS}, {}, "without a secret"),
+        ({"genesis": GENESIS}, {}, "is insecure, and an encrypted"),
         ({"secret": SECRET, "genesis": GENESIS}, {"token": STRANGE}, b"gggggggggggggggg".hex()),
         ({"secret": SECRET, "genesis": GENESIS}, {"token": STRANGE}, GENESIS.cluster),
         (

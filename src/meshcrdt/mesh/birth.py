@@ -89,8 +89,8 @@ def plan(given: Given, remembered: Remembered) -> Plan:
     if not is_open and secret is None and token is None:
         if beginning is Beginning.RESUME:
             raise UsageError(
-                f"the cluster in {remembered.where} was made without a secret: "
-                "it can be resumed as an insecure one only"
+                f"the cluster in {remembered.where} was made without a secret: it is insecure, "
+                "and an encrypted mesh is asked for"
             )
         if beginning is Beginning.JOIN:
             raise UsageError(
@@ -111,8 +111,14 @@ def plan(given: Given, remembered: Remembered) -> Plan:
 
 def _check_contradictions(given: Given, remembered: Remembered) -> None:
     where, genesis, token = remembered.where, remembered.genesis, given.token
-    if given.security is Security.INSECURE and (given.secret or remembered.secret or token):
-        raise UsageError("an insecure mesh has no secret and no token, but one is given or stored")
+    if given.security is Security.INSECURE:
+        if given.secret or token:
+            raise UsageError("an insecure mesh has no secret and no token, but one is given")
+        if remembered.secret:
+            raise UsageError(
+                f"the cluster in {where} was made with a secret: it is encrypted, "
+                "and an insecure mesh is asked for"
+            )
     if given.secret and remembered.secret and given.secret != remembered.secret:
         raise UsageError(f"the secret that is given is not the one that is kept beside {where}")
     if genesis is None:
