@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from meshcrdt.daemon.workloads.attach import Workloads
     from meshcrdt.mesh.mesh import Mesh
 
+_LOG = logging.getLogger("meshcrdt.daemon")
+
 
 @define
 class Control:
@@ -29,8 +32,10 @@ class Control:
     failure: CommandError | None = None
     """Why the daemon ends by itself, and with which code."""
 
-    def stop(self) -> None:
-        """End in an orderly way."""
+    def stop(self, asked_by: str) -> None:
+        """End in an orderly way; the log says who asked first."""
+        if not self.stopping.is_set():
+            _LOG.info("stopping: %s", asked_by)
         self.stopping.set()
 
     def fail(self, error: CommandError) -> None:

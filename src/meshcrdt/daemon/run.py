@@ -91,10 +91,11 @@ async def _stop_on_signal(
 ) -> None:
     """The first signal ends in an orderly way, the second at once."""
     async for number in signals:
+        name = signal.Signals(number).name
         if control.stopping.is_set():
+            _LOG.info("%s again: ending at once", name)
             everything.cancel()
-        _LOG.info("%s: stopping", signal.Signals(number).name)
-        control.stop()
+        control.stop(f"{name} was received")
 
 
 class _Running:

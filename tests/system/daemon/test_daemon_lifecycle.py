@@ -62,6 +62,7 @@ def test_stop_ends_the_process_and_its_socket(make_host: Callable[..., Any]) -> 
     host.ok("stop")
     assert not Path(f"/proc/{pid}").exists() or "Z" in Path(f"/proc/{pid}/stat").read_text()
     assert not (host.state_dir / "api.sock").exists()
+    assert host.log.count("info    stopping: 'stop' was asked of the API on its socket\n") == 1
     assert host.run("status").returncode == 5
 
 
@@ -136,6 +137,8 @@ def test_sigterm_ends_a_foreground_daemon_with_0(make_host: Callable[..., Any]) 
         lines = process.stderr.read().splitlines()
         assert process.wait() == 0
         assert time.monotonic() - begun < 10
+    messages = [json.loads(line)["message"] for line in lines]
+    assert messages.count("stopping: SIGTERM was received") == 1
     assert all(json.loads(line)["level"] in ("info", "warning") for line in lines)
 
 
@@ -179,7 +182,14 @@ def test_insecure_is_shown_and_has_no_token(make_host: Callable[..., Any]) -> No
     host.ok("stop")
     done = host.launch()
     assert done.returncode == 1
-    assert "without a secret" in done.stderr
+    for text in (str(host.state_dir), "without a secret", "insecure", "encrypted"):
+        assert text in done.stderr
+    other = make_host("n2").ready()
+    other.ok("stop")
+    done = other.launch("--insecure")
+    assert done.returncode == 1
+    for text in (str(other.state_dir), "with a secret", "insecure", "encrypted"):
+        assert text in done.stderr
 
 
 def test_a_stale_socket_is_replaced_and_a_live_one_is_not(make_host: Callable[..., Any]) -> None:

@@ -94,6 +94,6 @@ async def test_an_answer_that_lets_in_comes_before_the_end(
 
 def test_the_first_who_asks_decides_how_the_daemon_ends() -> None:
     control = Control(Path("/lock"))
-    control.stop()
+    control.stop("a test")
     control.fail(CommandError("too late"))
     assert control.failure is None

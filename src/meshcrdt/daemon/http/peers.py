@@ -99,17 +99,20 @@ class PeerRoutes:
     async def stop(self, request: Request) -> Response:
         """POST /v1/stop: drain and end; the answer names what to wait for."""
         await Fields.of(request)
-        return self._ending()
+        return self._ending("stop", request)
 
     async def reset(self, request: Request) -> Response:
         """POST /v1/reset: leave the cluster, end, and forget everything on this host."""
         await Fields.of(request)
         self._daemon.control.wipe = True
-        return self._ending()
+        return self._ending("reset", request)
 
-    def _ending(self) -> Response:
+    def _ending(self, verb: str, request: Request) -> Response:
         control = self._daemon.control
-        control.stop()
+        caller = request.client
+        # A Unix socket's caller has no address; who may be one, its permissions say.
+        where = f"by {caller.host}:{caller.port}" if caller and caller.port else "on its socket"
+        control.stop(f"{verb!r} was asked of the API {where}")
         return JSONResponse(
             {"pid": control.pid, "lock": str(control.lock_path)}, status_code=HTTPStatus.ACCEPTED
         )
