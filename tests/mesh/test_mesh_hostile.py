@@ -137,6 +137,39 @@ async def test_no_message_of_a_hostile_member_gets_further_than_its_link(code, a
         await still_well(n1, n2)
 
 
+def deep(levels):
+    tree = ()
+    for _ in range(levels):
+        tree = (tree,)
+    return tree
+
+
+async def test_no_payload_of_a_hostile_member_gets_further_than_its_link(autojump_clock):
+    dice = random.Random(1)
+    epoch = (1, b"i" * 8)
+    me = Identity(b"h" * 32).peer
+    async with two_nodes() as (n1, n2):
+        await still_well(n1, n2)
+        numbers = itertools.count(1)
+        hostile = await member_link(n1)
+        monsters = [deep(13), b"z" * 260_000, ((),) * 60_000]
+        payloads = [
+            (code, *arguments)
+            for code in (*range(64, 70), *range(80, 86), 1 << 40)
+            for arguments in hostile_trees(dice)
+        ]
+        for payload in [*monsters, *((80, monster) for monster in monsters[1:]), *payloads]:
+            for source, dest in ((me, n1.peer), (me, n2.peer), (n2.peer, n1.peer), (me, b"?" * 16)):
+                frame = (32, bytes(source), bytes(dest), epoch, next(numbers), 16, payload)
+                try:
+                    await hostile.send(encode_frame([frame]))
+                except LinkError:
+                    hostile = await member_link(n1, instance=next(numbers).to_bytes(8, "big"))
+            await trio.sleep(0.01)
+        await hostile.aclose()
+        await still_well(n1, n2)
+
+
 async def test_a_member_that_never_reads_is_cut_off(autojump_clock):
     async with two_nodes(send_queue_bytes_max=300_000, send_timeout_s=3.0) as (n1, n2):
         hostile = await member_link(n1)
