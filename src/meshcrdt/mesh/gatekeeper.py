@@ -29,7 +29,7 @@ from meshcrdt.mesh.credentials import Credentials
 from meshcrdt.mesh.half_open import HalfOpen, Slot
 from meshcrdt.mesh.links import SecureLink, exchange_verdicts, initiate, respond
 from meshcrdt.mesh.pump import Pump
-from meshcrdt.mesh.refusals import Refusals
+from meshcrdt.mesh.refusals import RefusalLog, Refusals
 from meshcrdt.node.events import DialFailed, Event
 from meshcrdt.topology.links import Direction
 from meshcrdt.transports.registry import transport_for
@@ -39,9 +39,6 @@ from meshcrdt.trust.outcomes import Established
 if TYPE_CHECKING:
     from meshcrdt.ipam.genesis import Genesis
     from meshcrdt.node.node import Node
-
-LOG_PAUSE_S = 1.0
-"""The least time between two lines at level INFO about callers that were turned away."""
 
 log = logging.getLogger("meshcrdt.mesh")
 
@@ -70,7 +67,7 @@ class Gatekeeper:
         self._numbers = itertools.count(1)
         self.half_open = HalfOpen(limits)
         self.refusals = Refusals()
-        self._loud_at = float("-inf")
+        self._refusal_log = RefusalLog()
         self._entering = 0
         self.pumps: dict[int, Pump] = {}
 
@@ -162,11 +159,9 @@ class Gatekeeper:
         """Say so, but never as often as strangers call: they would fill the disk with it."""
         if isinstance(error, HandshakeError):
             self.refusals.note(link.remote, str(error))
-        now = trio.current_time()
-        is_loud = now >= self._loud_at
-        if is_loud:
-            self._loud_at = now + LOG_PAUSE_S
-        log.log(logging.INFO if is_loud else logging.DEBUG, "a caller was turned away: %s", error)
+        line = self._refusal_log.line(link.remote, str(error), trio.current_time())
+        level = logging.DEBUG if line is None else logging.INFO
+        log.log(level, "a caller was turned away: %s", line or error)
 
     async def _secure_accepted(self, link: Link, slot: Slot) -> SecureLink | None:
         # Without a secret a first message proves nothing.

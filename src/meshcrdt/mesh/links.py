@@ -107,8 +107,8 @@ async def initiate(link: Link, machine: InitiatorMachine, *, hello_bytes_max: in
         step = machine.receive(await link.receive())
     except LinkClosed:
         raise WrongSecret(
-            f"{link.remote} closed the link without an answer: it does not hold the same "
-            "secret, does not know the token, or is not meshcrdt"
+            f"{link.remote} closed the link without an answer: it holds another secret, "
+            "so it belongs to another cluster or is not meshcrdt"
         ) from None
     except RemoteProtocolError as error:
         raise WrongSecret(f"{link.remote} is not meshcrdt: {error}") from None
