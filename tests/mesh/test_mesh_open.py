@@ -57,6 +57,33 @@ def joiner(name="n2", peers=("mem://n1",), **options):
     return open_mesh(name=name, listen=[f"mem://{name}"], peers=peers, secret=SECRET, **options)
 
 
+# --- who is there ------------------------------------------------------------------------
+
+
+async def test_members_are_waited_for_and_counted(autojump_clock):
+    async with founder() as a:
+        assert await a.members(at_least=1, timeout=1) == (a.peer,)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(two_join, a)
+            found = await a.members(at_least=3, timeout=PATIENCE_S)
+            assert found[0] == a.peer
+            assert len(set(found)) == 3
+            nursery.cancel_scope.cancel()
+        await until(lambda: len(a._alive()) == 1)
+        begun = trio.current_time()
+        with pytest.raises(NotReady, match="1 members are alive"):
+            await a.members(at_least=2, timeout=3)
+        assert trio.current_time() - begun == pytest.approx(3)
+        for wrong in (0, -1, True, "2", 1.5):
+            with pytest.raises(UsageError, match="at_least"):
+                await a.members(at_least=wrong, timeout=1)
+
+
+async def two_join(a):
+    async with joiner("n2", peers=a.listening), joiner("n3", peers=a.listening):
+        await trio.sleep_forever()
+
+
 # --- one node --------------------------------------------------------------------------
 
 

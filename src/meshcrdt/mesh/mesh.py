@@ -24,6 +24,7 @@ from meshcrdt.mesh.requests import Requests
 from meshcrdt.mesh.statistics import ShellStatistics
 from meshcrdt.mesh.watch import WatchHub
 from meshcrdt.node.events import Connect, Forget, Leave
+from meshcrdt.topology.outputs import PeerState
 from meshcrdt.trust.token import TOKEN_ADDRESSES_MAX, TOKEN_ID_BYTES, format_token, make_token
 
 if TYPE_CHECKING:
@@ -102,6 +103,30 @@ class Mesh:
             await trio.lowlevel.checkpoint()
         if self.state != "ready":
             raise NotReady(f"this node is {self.state}: it has not joined a cluster in time")
+
+    async def members(self, *, at_least: int, timeout: float) -> tuple[PeerId, ...]:
+        """Return the members that are alive, this node included, once they are `at_least`.
+
+        What is asked of everyone, such as a receipt, is asked of the members that are known
+        then. Raises NotReady, saying how many there are, when `timeout` seconds have passed.
+        """
+        if type(at_least) is not int or at_least < 1:
+            raise UsageError(f"at_least {at_least!r}: 1 or more members can be waited for")
+        with trio.move_on_after(wait_s(timeout, "timeout")):
+            while len(self._alive()) < at_least:
+                await self._turned.wait()
+            await trio.lowlevel.checkpoint()
+        alive = self._alive()
+        if len(alive) < at_least:
+            raise NotReady(
+                f"{len(alive)} members are alive, this node included: "
+                f"there were not {at_least} within {timeout:g} s"
+            )
+        return alive
+
+    def _alive(self) -> tuple[PeerId, ...]:
+        others = self.status().members
+        return (self.peer, *(each.peer for each in others if each.state is PeerState.ALIVE))
 
     def status(self) -> NodeStatistics:
         """Return a frozen record of everything a status page shows."""
