@@ -107,7 +107,7 @@ class Host:
 
     def pause(self, seconds: float) -> None:
         """Let the process stand still: everything that reaches it waits."""
-        self.paused_until = self.clock.now + seconds
+        self.paused_until = max(self.paused_until, self.clock.now + seconds)
 
     # --- the world reaches the process ---------------------------------------------------
 
