@@ -159,3 +159,16 @@ def test_plain_columns_when_nobody_looks(
 ) -> None:
     assert main(["ps"]) == 0
     assert capsys.readouterr().out == "ID  ADDRESSES\na   10.32.0.1/12\n"
+
+
+@pytest.mark.parametrize("value", ["-1", "-2.5e3", "-text", "--"])
+def test_a_value_may_begin_with_a_dash(value: str, called: list[tuple[str, str, str]]) -> None:
+    arguments = ["--", value] if value == "--" else [value]
+    assert main(["put", "--json", "c", "k", *arguments]) == 0
+    assert called[-1][1:] == ("PUT", "/v1/channels/c/k")
+
+
+def test_examples_are_not_broken_over_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["token", "create", "--help"]) == 0
+    line = "\n    meshcrdt token create | ssh host3 meshcrdt launch HOST1 --join-file -\n"
+    assert line in capsys.readouterr().out

@@ -20,7 +20,7 @@ ALLOCATE_TIMEOUT_S = 5.0
     "timeout_s",
     metavar="S",
     type=TIMEOUT,
-    default=str(ALLOCATE_TIMEOUT_S),
+    default=f"{ALLOCATE_TIMEOUT_S:g}",
     show_default=True,
     help="How long to wait for an address.",
 )

@@ -148,14 +148,21 @@ def common_options(function: F) -> F:
     return function
 
 
-def verb(name: str, *, example: str) -> Callable[[Callable[..., None]], click.Command]:
+def example_text(example: str) -> str:
+    r"""Return the end of a verb's help; \b keeps click from breaking a line that is copied."""
+    return f"\b\nExample:\n  {example}"
+
+
+def verb(
+    name: str, *, example: str, click_settings: Mapping[str, Any] | None = None
+) -> Callable[[Callable[..., None]], click.Command]:
     """Make a verb of a function: common options, an example in its help, its `Common` first."""
 
     def decorate(function: Callable[..., None]) -> click.Command:
         command = click.command(
             name,
-            epilog=f"Example: {example}",
-            context_settings={"help_option_names": ["-h", "--help"]},
+            epilog=example_text(example),
+            context_settings={"help_option_names": ["-h", "--help"], **(click_settings or {})},
         )
         return command(common_options(click.make_pass_decorator(Common)(function)))
 

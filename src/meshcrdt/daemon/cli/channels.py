@@ -31,7 +31,12 @@ def _shown(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-@verb("put", example="""meshcrdt put acme/services web '{"port": 80}'""")
+@verb(
+    "put",
+    example="""meshcrdt put acme/services web '{"port": 80}'""",
+    # A negative number is a value here, and no option.
+    click_settings={"ignore_unknown_options": True},
+)
 @click.argument("channel", metavar="CHANNEL", type=CHANNEL)
 @click.argument("key", metavar="KEY", type=KEY)
 @click.argument("value", metavar="VALUE")

@@ -9,12 +9,13 @@ from typing import Any
 import click
 
 from meshcrdt.daemon import places
-from meshcrdt.daemon.cli.app import Common, common_options
+from meshcrdt.daemon.cli.app import Common, common_options, example_text
 from meshcrdt.daemon.cli.parameters import Checked
 from meshcrdt.daemon.options import OPTIONS, Kind, Option
 
 _SHARED = ("api", "state_dir")
 """Options of every verb, which come in by another way."""
+_MANY = " May be given more than once."
 
 
 def _declare(option: Option) -> Callable[[Any], Any]:
@@ -32,7 +33,7 @@ def _declare(option: Option) -> Callable[[Any], Any]:
                 metavar=option.metavar,
                 type=checked,
                 multiple=option.kind is Kind.MANY,
-                help=option.help,
+                help=option.help + (_MANY if option.kind is Kind.MANY else ""),
             )
 
 
@@ -45,7 +46,7 @@ def _all_options(function: Callable[..., None]) -> Callable[..., None]:
 
 @click.command(
     "launch",
-    epilog="Example: meshcrdt launch 192.0.2.7 --join-file token.txt",
+    epilog=example_text("meshcrdt launch 192.0.2.7 --join-file token.txt"),
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 @_all_options

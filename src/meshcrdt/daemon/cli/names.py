@@ -25,7 +25,7 @@ def dns_add(common: Common, name: str, addresses: tuple[str, ...]) -> None:
 @click.argument("name", metavar="NAME", type=NAME)
 @click.argument("addresses", metavar="[ADDRESS]...", type=ADDRESS, nargs=-1)
 def dns_remove(common: Common, name: str, addresses: tuple[str, ...]) -> None:
-    """Remove this node's ADDRESSES from NAME, or all of this node's."""
+    """Remove this node's ADDRESS from NAME, or all of this node's."""
     path = f"/v1/names/{segment(name)}"
     if addresses:
         path += "?" + "&".join(f"address={segment(address)}" for address in addresses)

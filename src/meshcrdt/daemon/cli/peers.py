@@ -49,7 +49,7 @@ def token() -> None:
     "ttl_s",
     metavar="S",
     type=TTL,
-    default=str(TOKEN_TTL_S),
+    default=f"{TOKEN_TTL_S:g}",
     show_default=True,
     help="How long the token opens the door.",
 )
