@@ -180,5 +180,5 @@ def token_ttl(text: str) -> float:
 
 def _between(value_s: float, high_s: float, what: str) -> float:
     if not 0 < value_s <= high_s:
-        raise ValueError(f"{what}: more than 0 and at most {high_s:g} s are accepted")
+        raise ValueError(f"{what}: more than 0 and at most {high_s:,.0f} s are accepted")
     return value_s

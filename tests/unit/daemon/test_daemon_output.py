@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from meshcrdt.daemon.cli.output import READABLE_MAX, count
+from meshcrdt.daemon.cli.peers import status_text
 
 CLI = (sys.executable, "-m", "meshcrdt")
 TIMEOUT_S = 60
@@ -96,3 +97,23 @@ def test_a_full_standard_error_keeps_the_code() -> None:
 )
 def test_counts_are_for_people(number: int, shown: str) -> None:
     assert count(number) == shown
+
+
+def test_the_status_is_in_two_columns() -> None:
+    shown = {
+        "peer": "7" * 32,
+        "name": "n1",
+        "cluster": None,
+        "state": "ready",
+        "minority": True,
+        "version": "1",
+        "ipam": {"universes": [{"cidr": "fd62:bdc0:516f::/48", "owned": 1, "free": 2, "used": 3}]},
+        "dns": {"names": 0, "domain": "mesh.internal."},
+        "dataplane": {"kind": "linux", "reason": None, "trusted": ["192.0.2.0/24"]},
+        "peers": [],
+        "connections": [],
+    }
+    lines = status_text(shown).splitlines()
+    assert "state:                     ready, in a minority" in lines
+    assert "range fd62:bdc0:516f::/48: owned 1, free 2, used 3" in lines
+    assert "trusted subnets:           192.0.2.0/24" in lines

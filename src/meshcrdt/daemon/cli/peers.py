@@ -89,7 +89,8 @@ def status_text(shown: dict[str, Any]) -> str:
         ("names", f"{shown['dns']['names']} in {shown['dns']['domain']}"),
         *((f"{name}", value) for name, value in _notes(shown)),
     ]
-    parts = ["\n".join(f"{label + ':':<22} {value}" for label, value in head)]
+    width = max(len(label) for label, _ in head) + 1
+    parts = ["\n".join(f"{label + ':':<{width}} {value}" for label, value in head)]
     peers = [(p["name"], p["peer"], p["state"], p["epoch"]) for p in shown["peers"]]
     if peers:
         parts.append(table(("PEER", "ID", "STATE", "EPOCH"), peers))
@@ -123,4 +124,6 @@ def _notes(shown: dict[str, Any]) -> list[tuple[str, str]]:
         if dataplane.get("reason"):
             text += f": {dataplane['reason']}"
         notes.append(("dataplane", text))
+        if dataplane.get("trusted"):
+            notes.append(("trusted subnets", ", ".join(dataplane["trusted"])))
     return notes
