@@ -189,10 +189,14 @@ class Node(Queries):
         if self.core is None:
             if hello.genesis is not None:
                 self.outbox.message(event.link, 0, (messages.GENESIS_ASK,))
-        elif hello.genesis is None:
+        elif hello.genesis != self.core.genesis.hash:
             # It may fetch the genesis here, nothing else; then it dials again as a member.
+            reason = f"{hello.peer} has not joined the cluster yet"
+            if hello.genesis is not None:
+                # This handshake began before we joined, and could not know where we would.
+                reason = f"{hello.peer} is of another cluster: {hello.cluster}"
+                self.outbox.close(event.link, reason)
             if event.direction is Direction.DIALLED:
-                reason = f"{hello.peer} has not joined the cluster yet"
                 self._wiring.run(self.topology.dial_failed(event.address, reason, now), now)
             return
         outputs = self.topology.link_opened(
@@ -247,9 +251,9 @@ class Node(Queries):
                 self._wiring.run(self.topology.received(link, message, now), now)
         elif self.core is None:
             return  # nothing but the genesis is exchanged before both ends have it
-        elif opened.hello.genesis is None:
+        elif opened.hello.genesis != self.core.genesis.hash:
             # It has joined since its handshake began, and takes this for a link of members.
-            self.outbox.close(link, "the handshake named no genesis: dial again with it")
+            self.outbox.close(link, "the handshake named no genesis, or another: dial again")
         elif code in messages.GOSSIP_CODES:
             self._wiring.run(self.core.replica.received(link, message, now), now)
         elif code in messages.UNICAST_CODES:

@@ -203,6 +203,20 @@ def test_a_handshake_from_before_the_genesis_does_not_stay_silent(bench):
     assert ("n2", 90) not in bench.wires
 
 
+def test_a_handshake_that_began_before_joining_admits_no_other_cluster(bench):
+    bench.add("n1", bench.genesis())
+    bench.add("other", bench.genesis(maker=b"\x07"))
+    joiner = bench.add("n2", None)
+    bench.link("n2", "n1")
+    assert joiner.state == "ready"
+    hello = bench.nodes["other"].hello()
+    dialled = events.Direction.DIALLED
+    bench.give("n2", events.LinkOpened(90, hello, dialled, "mem://other", "mem", True))
+    assert ("n2", f"{hello.peer} is of another cluster: {hello.cluster}") in bench.closed
+    assert hello.peer not in joiner.topology.neighbours()
+    assert joiner.core.replica.statistics().streams == 2
+
+
 # --- rollback and clones -------------------------------------------------------------------
 
 
