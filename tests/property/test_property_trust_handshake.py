@@ -51,7 +51,7 @@ def preambles() -> st.SearchStrategy[bytes]:
     return st.builds(
         lambda kind, psk_id, uses, expiry_s, rest: (
             Preamble(
-                kind=kind, psk_id=psk_id, cluster_tag=b"g" * 8, uses=uses, expiry_s=expiry_s
+                kind=kind, psk_id=psk_id, cluster_tag=b"g" * 16, uses=uses, expiry_s=expiry_s
             ).to_bytes()
             + rest
         ).ljust(MESSAGE_BYTES, b"\0"),

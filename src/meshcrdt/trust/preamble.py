@@ -1,7 +1,7 @@
-"""The clear 32 bytes before message 1: which protocol, and which key to try.
+"""The clear 40 bytes before message 1: which protocol, and which key to try.
 
 A responder must choose a key before it can open anything, so this much travels in clear:
-label, major version, kind of credential, psk id, the first 8 bytes of the genesis hash,
+label, major version, kind of credential, psk id, the cluster id,
 and for tokens the values that their key is derived from. It is the Noise prologue, so a
 changed byte breaks the first tag. The psk id and the cluster tag reveal nothing but that
 two connections belong to one mesh.
@@ -19,11 +19,11 @@ from meshcrdt.trust.secret import PSK_ID_BYTES
 
 LABEL = b"mcr1"
 MAJOR_VERSION = 1
-TAG_BYTES = 8
+TAG_BYTES = 16
 NO_CLUSTER = bytes(TAG_BYTES)
 NO_PSK_ID = bytes(PSK_ID_BYTES)
 
-_LAYOUT = struct.Struct(">4sBB8s8sHQ")
+_LAYOUT = struct.Struct(">4sBB8s16sHQ")
 PREAMBLE_BYTES = _LAYOUT.size
 
 MESSAGE_BYTES = 1_536
@@ -87,7 +87,7 @@ class Preamble:
 
 
 def cluster_tag(genesis: bytes | None) -> bytes:
-    """Return the 8 bytes that stand for a cluster in the preamble; zeros for none."""
+    """Return the 16 bytes of the cluster id in the preamble; zeros for none."""
     return NO_CLUSTER if genesis is None else genesis[:TAG_BYTES]
 
 
@@ -99,7 +99,7 @@ def describe_tags(ours: bytes, theirs: bytes) -> str:
 
 
 def _show(tag: bytes) -> str:
-    return "(none yet)" if tag == NO_CLUSTER else f"{tag.hex()}…"
+    return "(none yet)" if tag == NO_CLUSTER else tag.hex()
 
 
 def pad(body: bytes, size: int) -> bytes:
