@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -28,6 +29,18 @@ _KEPT = ("PATH", "LANG", "LC_ALL", "PYTHONPATH")
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """A shell's environment without what would change a daemon's defaults."""
     return {name: os.environ[name] for name in _KEPT if name in os.environ} | dict(extra or {})
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def local(port: int) -> list[str]:
+    """Options of a daemon on loopback that needs no root."""
+    return ["--listen", f"tcp://127.0.0.1:{port}", "--dataplane", "none"]
 
 
 @frozen
@@ -88,6 +101,8 @@ class Daemon:
         self.prefix = tuple(prefix)
         self.env = dict(env or {})
         self.process: subprocess.Popen[bytes] | None = None
+        self.port = 0
+        """Where it listens, for tests that chose the port."""
         self.slowest: Result | None = None
         self.slowest_verb = ""
 

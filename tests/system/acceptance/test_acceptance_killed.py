@@ -33,8 +33,8 @@ def test_established_traffic_goes_on_and_the_daemon_comes_back(
     daemon.kill()
     dead = cluster.daemons[other].status
     until("the others notice", lambda: f"h{victim}" not in alive_names(dead()), within_s=5.0)
-    # The state directory knows the cluster: neither PEER nor token nor range is given.
-    took_s = daemon.launch("--name", f"h{victim}", *OPTIONS)
+    # The state directory knows the cluster and the trust: no PEER, token, range or subnet.
+    took_s = daemon.launch("--name", f"h{victim}")
     assert took_s < ANSWERS_S
     assert said(daemon) == before
     until("the mesh is whole", cluster.is_equal, within_s=10.0)
@@ -79,8 +79,9 @@ def test_a_state_directory_is_all_that_a_restart_needs(trio_of_hosts: Any) -> No
     assert answered_s < ANSWERS_S
     assert said(daemon) == before
     figure(f"restart by state directory alone: ready after {answered_s:.2f} s")
-    # The trust in the underlay is not remembered: a restart has to declare it again.
-    assert "--trusted-subnets" in daemon.status()["dataplane"]["reason"]
+    assert daemon.status()["dataplane"]["reason"] is None
+    until("traffic flows", lambda: cluster.reaches("1", "3"), within_s=5.0)
+    cluster.exchange("1", "3")
 
 
 def alive_names(status: dict[str, Any]) -> set[str]:

@@ -11,25 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from acceptance_daemon import CLI, Daemon, Result, call
+from acceptance_daemon import CLI, Daemon, Result, call, free_port, local
 from acceptance_hosts import figure, host_address, until
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
 
 REFUSED_S = 10.0
 """A launch whose token everyone refuses ends within this."""
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def local(port: int) -> list[str]:
-    """Options of a daemon on loopback that needs no root."""
-    return ["--listen", f"tcp://127.0.0.1:{port}", "--dataplane", "none"]
 
 
 def refused(state_dir: Path, *options: str, within_s: float = 8.0, stdin: str = "") -> Result:
@@ -63,7 +51,7 @@ def member(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     try:
         port = free_port()
         daemon.launch(*local(port), "--name", "member")
-        daemon.port = port  # type: ignore[attr-defined]
+        daemon.port = port
         yield daemon
     finally:
         daemon.close()
@@ -103,7 +91,7 @@ def test_an_expired_token_ends_the_launch_and_the_right_one_joins_later(
     until("it expires", lambda: time.time() > made_at + 2.5, within_s=5.0)
     file, state = tmp_path / "expired", tmp_path / "joiner"
     file.write_text(token)
-    peer = f"127.0.0.1:{member.port}"  # type: ignore[attr-defined]
+    peer = f"127.0.0.1:{member.port}"
     result = refused(state, *local(free_port()), peer, "--join-file", str(file), within_s=REFUSED_S)
     assert result.code == 1
     assert str(file) in result.line
@@ -127,7 +115,7 @@ def test_another_clusters_token_ends_the_launch(
     file, state = tmp_path / "wrong", tmp_path / "stranger"
     file.write_text(token)
     before = kept(member)
-    peer = f"127.0.0.1:{member.port}"  # type: ignore[attr-defined]
+    peer = f"127.0.0.1:{member.port}"
     result = refused(state, *local(free_port()), peer, "--join-file", str(file), within_s=REFUSED_S)
     assert result.code == 1
     assert str(file) in result.line
@@ -159,7 +147,7 @@ def test_a_port_in_use_is_named_and_decides_nothing(
             assert result.code == 1
             assert str(port) in result.line
     # No cluster was made on the way: the same directory can still join one.
-    peer = f"127.0.0.1:{member.port}"  # type: ignore[attr-defined]
+    peer = f"127.0.0.1:{member.port}"
     late = daemons("late", peer, token=member.token())
     assert late.status()["cluster"] == member.status()["cluster"]
     late.ok("reset")

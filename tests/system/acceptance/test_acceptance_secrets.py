@@ -8,9 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from acceptance_daemon import CLI, Daemon, call
+from acceptance_daemon import CLI, Daemon, call, free_port, local
 from acceptance_hosts import until
-from test_acceptance_refusals import free_port, local
 
 from meshcrdt.trust.secret import format_secret
 

@@ -8,10 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from acceptance_daemon import CLI, Daemon, call
+from acceptance_daemon import CLI, Daemon, call, free_port
 from acceptance_hosts import until
 from acceptance_user import USER, as_user, why_no_user
-from test_acceptance_refusals import free_port
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
 
