@@ -24,7 +24,8 @@ class Footprint:
 
     state_dir: Path
     entries: frozenset[str]
-    made_directory: bool
+    missing: tuple[Path, ...]
+    """The directory and those above it that have to be made, the innermost first."""
     is_first: bool
     """Whether nothing was there that a node could be resumed from."""
     _is_kept: bool = False
@@ -36,9 +37,14 @@ class Footprint:
         return cls(
             state_dir,
             found,
-            made_directory=not state_dir.exists(),
+            missing=tuple(each for each in (state_dir, *state_dir.parents) if not each.exists()),
             is_first=places.STORE_NAME not in found,
         )
+
+    @property
+    def made_directory(self) -> bool:
+        """Whether this launch makes the state directory."""
+        return self.state_dir in self.missing
 
     def keep(self) -> None:
         """Note that the launch succeeded: nothing of it is undone any more."""
@@ -53,5 +59,7 @@ class Footprint:
         )
         for failure in failures:
             _LOG.warning("a refused launch leaves %s", failure)
-        if self.made_directory and not failures and not any(self.state_dir.iterdir()):
-            self.state_dir.rmdir()
+        for directory in self.missing:
+            if any(directory.iterdir()):
+                break
+            directory.rmdir()

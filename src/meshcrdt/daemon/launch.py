@@ -54,8 +54,7 @@ def _work(
 ) -> int:
     state_dir: Path = settings.state_dir
     _refuse_what_is_not_there_yet(settings)
-    footprint = Footprint.before(state_dir)
-    _open_state_dir(state_dir)
+    footprint = _open_state_dir(state_dir)
     lock = StateLock(state_dir)
     lock.acquire()
     try:
@@ -80,6 +79,9 @@ def _work(
         trio.run(run_daemon, launch)
     except BaseException as error:
         shown = _as_command_error(error)
+        if detached:
+            # Once the parent has gone, nobody else is told.
+            _LOG.error("ended: %s", shown)
         if isinstance(shown, CommandError) and not _is_bug(error):
             footprint.undo()
         raise shown from None
@@ -95,9 +97,13 @@ def _allow_many_descriptors() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def _open_state_dir(state_dir: Path) -> None:
-    """Make or check the state directory. Raises CommandError naming it and the reason."""
+def _open_state_dir(state_dir: Path) -> Footprint:
+    """Make or check the state directory; returns how it was before.
+
+    Raises CommandError naming it and the reason.
+    """
     try:
+        footprint = Footprint.before(state_dir)
         make_directory(state_dir)
     except StoreError as error:
         raise CommandError(f"state directory: {error}") from None
@@ -119,6 +125,7 @@ def _open_state_dir(state_dir: Path) -> None:
         raise CommandError(
             f"state directory {state_dir} cannot be used: {named}: {error.strerror}"
         ) from None
+    return footprint
 
 
 def _say_defaults(settings: Settings, starter: Starter) -> None:

@@ -77,11 +77,7 @@ async def run_daemon(launch: Launch) -> None:
                 await _Running(launch, control, stack).run()
             nursery.cancel_scope.cancel()
     if control.wipe:
-        try:
-            wipe_state(launch.settings.state_dir)
-        except CommandError as error:
-            _LOG.error("reset: %s", error)
-            raise
+        wipe_state(launch.settings.state_dir)
     if control.failure is not None:
         raise control.failure
 

@@ -95,17 +95,27 @@ def test_reset_removes_a_directory_that_a_launch_made(tmp_path: Path, made: bool
 
 
 def make_everything(state_dir: Path) -> None:
-    state_dir.mkdir(exist_ok=True)
+    state_dir.mkdir(parents=True, exist_ok=True)
     for name in (*OWN_FILES, "lock"):
         (state_dir / name).touch()
 
 
 def test_a_refused_first_launch_leaves_nothing(tmp_path: Path) -> None:
-    state_dir = tmp_path / "state"
+    state_dir = tmp_path / "deep" / "state"
     footprint = Footprint.before(state_dir)
     make_everything(state_dir)
     footprint.undo()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_somebody_else_put_there_meanwhile_stays(tmp_path: Path) -> None:
+    state_dir = tmp_path / "deep" / "state"
+    footprint = Footprint.before(state_dir)
+    make_everything(state_dir)
+    (tmp_path / "deep" / "mine.txt").touch()
+    footprint.undo()
     assert not state_dir.exists()
+    assert (tmp_path / "deep" / "mine.txt").exists()
 
 
 def test_a_directory_that_was_there_keeps_what_it_had(tmp_path: Path) -> None:
