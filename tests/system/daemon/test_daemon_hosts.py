@@ -34,7 +34,16 @@ if sys.argv[1] == "serve":
     while data := stream.recv(65536):
         stream.sendall(data)
 else:
-    stream = socket.create_connection((sys.argv[2], 7001), timeout=10)
+    # Both ends are started at once: the other one may not listen yet.
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            stream = socket.create_connection((sys.argv[2], 7001), timeout=10)
+            break
+        except ConnectionRefusedError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
     while True:
         begun = time.monotonic()
         stream.sendall(b"x" * 1000)
