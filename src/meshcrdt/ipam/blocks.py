@@ -47,6 +47,12 @@ def usable_bounds(cidr: Cidr) -> tuple[int, int]:
     return cidr.network + 1, cidr.end - 1
 
 
+def usable_in(universe: Cidr, subnet: Cidr) -> tuple[int, int]:
+    """Return (first, end) of the addresses of a subnet that are usable in its universe too."""
+    (low, high), (first, end) = usable_bounds(universe), usable_bounds(subnet)
+    return max(low, first), min(high, end)
+
+
 def show(address: Address, subnet: Cidr) -> str:
     """Return the text "ADDRESS/LENGTH" of an address in its subnet."""
     family, number = address

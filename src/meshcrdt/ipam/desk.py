@@ -16,7 +16,7 @@ from meshcrdt.base.ids import PeerId
 from meshcrdt.base.limits import Limits
 from meshcrdt.errors import CapacityError, UsageError
 from meshcrdt.ipam.allocations import Allocations, Row
-from meshcrdt.ipam.blocks import parse_claim, show, single, usable_bounds
+from meshcrdt.ipam.blocks import parse_claim, show, single, usable_bounds, usable_in
 from meshcrdt.ipam.durable import WORKLOAD_BYTES_MAX, Use
 from meshcrdt.ipam.outcomes import (
     Allocated,
@@ -96,8 +96,12 @@ class Desk:
         if text is None:
             return universes[0]
         subnet = Cidr.parse(text)
-        if self._registry.trie.universe_of(subnet) is None:
+        universe = self._registry.trie.universe_of(subnet)
+        if universe is None:
             raise UsageError(f"subnet {subnet} is in no universe: {self.universes} is accepted")
+        first, end = usable_in(universe, subnet)
+        if first >= end:
+            raise UsageError(f"subnet {subnet} holds only the network or broadcast of {universe}")
         return subnet
 
     @property

@@ -11,6 +11,7 @@ from meshcrdt.base.dice import Dice
 from meshcrdt.base.ids import Epoch, PeerId
 from meshcrdt.base.limits import Limits
 from meshcrdt.errors import MalformedTree
+from meshcrdt.ipam.blocks import single
 from meshcrdt.ipam.carves import Carve
 from meshcrdt.ipam.desk import Desk, Need, Pending
 from meshcrdt.ipam.genesis import Genesis
@@ -189,7 +190,8 @@ class Engine:
         if self.me == self.guardian_id or carve is None:
             return TimedOut(f"no address of {pending.subnet} came free in time")
         trouble = f": {carve.trouble}" if carve.trouble else ""
+        wanted = pending.subnet if pending.address is None else single(pending.address)
         return Unreachable(
-            f"this node owns nothing free of {pending.subnet},"
+            f"this node owns nothing free of {wanted},"
             f" and the guardian {self.guardian_id} did not answer{trouble}"
         )

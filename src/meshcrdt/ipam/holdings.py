@@ -33,7 +33,7 @@ class Holdings:
     def __init__(self, me: PeerId, registry: Registry, limits: Limits) -> None:
         self._me = me
         self._registry = registry
-        self.space = Space()
+        self.space = Space(registry.trie.universes)
         self.allocations = Allocations(self.space, cooldown_s=limits.reuse_cooldown_s)
         self._blocks: dict[Cidr, Register] = {}
         self._doubt: Epoch | None = None

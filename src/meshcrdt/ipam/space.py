@@ -12,7 +12,7 @@ import itertools
 from collections.abc import Iterable
 
 from meshcrdt.errors import InternalError
-from meshcrdt.ipam.blocks import usable_bounds
+from meshcrdt.ipam.blocks import usable_in
 from meshcrdt.ranges import Address, Cidr
 
 
@@ -21,11 +21,13 @@ class _View:
 
     __slots__ = ("cursor", "owned", "spans", "taken", "usable")
 
-    def __init__(self, cidr: Cidr, blocks: Iterable[Cidr], cursor: int | None) -> None:
-        first, end = usable_bounds(cidr)
+    def __init__(
+        self, cidr: Cidr, bounds: tuple[int, int], blocks: Iterable[Cidr], cursor: int | None
+    ) -> None:
+        first, end = bounds
         inside = [block for block in blocks if block.overlaps(cidr)]
-        bounds = [(max(block.network, first), min(block.end, end)) for block in inside]
-        self.spans = [(low, high) for low, high in bounds if low < high]
+        spans = [(max(block.network, first), min(block.end, end)) for block in inside]
+        self.spans = [(low, high) for low, high in spans if low < high]
         self.owned = sum(min(block.size, cidr.size) for block in inside)
         self.usable = sum(high - low for low, high in self.spans)
         self.taken = 0
@@ -39,7 +41,8 @@ class _View:
 class Space:
     """The own blocks and which of their addresses are taken (in use, or cooling down)."""
 
-    def __init__(self) -> None:
+    def __init__(self, universes: Iterable[Cidr]) -> None:
+        self._universes = tuple(universes)
         self._blocks: dict[Cidr, bool] = {}
         self._taken: set[Address] = set()
         self._views: dict[Cidr, _View] = {}
@@ -84,7 +87,9 @@ class Space:
 
     def _make(self, cidr: Cidr, cursor: int | None) -> _View:
         usable = sorted(block for block, in_use in self._blocks.items() if in_use)
-        view = _View(cidr, usable, cursor)
+        # A subnet at the edge of its universe shares the universe's network address.
+        universe = next((u for u in self._universes if u.contains(cidr)), cidr)
+        view = _View(cidr, usable_in(universe, cidr), usable, cursor)
         view.taken = sum(
             1 for family, number in self._taken if family == cidr.family and view.covers(number)
         )

@@ -193,6 +193,16 @@ def test_ipam_claim_of_another_peers_address_names_the_peer(make_cluster, gossip
     assert cluster.ipams[1].statistics().carves == 0
 
 
+def test_ipam_a_subnet_never_gives_its_universes_network_or_broadcast(make_cluster):
+    cluster = make_cluster("10.32.0.0/12")
+    assert cluster.allocate(0, "a", "10.32.0.0/31") == Allocated("10.32.0.1/31")
+    assert isinstance(cluster.allocate(0, "b", "10.32.0.0/31"), Exhausted)
+    assert cluster.allocate(0, "c", "10.47.255.254/31") == Allocated("10.47.255.254/31")
+    assert isinstance(cluster.allocate(0, "d", "10.47.255.254/31"), Exhausted)
+    with pytest.raises(UsageError, match=r"10\.32\.0\.0/32"):
+        cluster.allocate(0, "e", "10.32.0.0/32")
+
+
 def test_ipam_claim_outside_every_universe_names_them(make_cluster):
     cluster = make_cluster("10.32.0.0/12", "fd00::/64")
     refused = cluster.claim(0, "a", "192.168.1.1")

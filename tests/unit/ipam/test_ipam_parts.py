@@ -177,7 +177,7 @@ def test_shard_old_request_is_stale_for_ever():
 
 
 def test_space_counts_follow_blocks_and_addresses():
-    space = Space()
+    space = Space([Cidr.parse("10.0.0.0/8")])
     subnet = Cidr.parse("10.0.0.0/28")
     assert space.next_free(UNIVERSE) is None
     space.add(Cidr.parse("10.0.0.0/29"))
@@ -199,7 +199,7 @@ def test_space_counts_follow_blocks_and_addresses():
 
 
 def test_space_next_fit_goes_round():
-    space = Space()
+    space = Space([Cidr.parse("10.0.0.0/8")])
     space.add(Cidr.parse("10.0.0.4/30"))
     seen = []
     for _ in range(8):
@@ -209,7 +209,7 @@ def test_space_next_fit_goes_round():
 
 
 def test_allocations_cool_down_again_after_a_second_release():
-    space = Space()
+    space = Space([Cidr.parse("10.0.0.0/8")])
     space.add(Cidr.parse("10.0.0.4/30"))
     allocations = Allocations(space, cooldown_s=60.0)
     address, _ = allocations.allocate("a", UNIVERSE)
