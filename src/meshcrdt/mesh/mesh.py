@@ -15,7 +15,7 @@ from meshcrdt.base.hosts import parse_peer_address
 from meshcrdt.base.ids import PeerId
 from meshcrdt.crdt import ORMap
 from meshcrdt.errors import NotReady, UsageError
-from meshcrdt.mesh.arguments import texts, wait_s
+from meshcrdt.mesh.arguments import text, texts, wait_s
 from meshcrdt.mesh.channel import LatticeChannel, MapChannel
 from meshcrdt.mesh.credentials import Credentials
 from meshcrdt.mesh.facade import IpamFacade, NamesFacade, WorkloadsFacade
@@ -28,6 +28,7 @@ from meshcrdt.topology.outputs import PeerState
 from meshcrdt.trust.token import TOKEN_ADDRESSES_MAX, TOKEN_ID_BYTES, format_token, make_token
 
 if TYPE_CHECKING:
+    from meshcrdt.node.explain import KeyStory
     from meshcrdt.node.node import Node
     from meshcrdt.node.statistics import NodeStatistics
 
@@ -158,6 +159,14 @@ class Mesh:
         return LatticeChannel(
             name, lattice, requests=self._requests, hub=self._hub, read=self.node.value
         )
+
+    def explain(self, channel: str, key: str) -> KeyStory:
+        """Return why a key reads as it does here: every held record, and which one wins.
+
+        Values are the stored bytes. A channel of another type than ORMap has all its records
+        under the key "\\0".
+        """
+        return self.node.explain(text(channel, "channel"), text(key, "key").encode())
 
     @asynccontextmanager
     async def notices(self) -> AsyncIterator[NoticeWatch]:

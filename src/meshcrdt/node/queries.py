@@ -17,6 +17,7 @@ from meshcrdt.gossip.quarantine import Offence
 from meshcrdt.node import views
 from meshcrdt.node.config import NodeConfig
 from meshcrdt.node.core import Core
+from meshcrdt.node.explain import KeyStory, explain
 from meshcrdt.node.statistics import MemberStatus, NodeStatistics, UniverseStatus
 from meshcrdt.node.workloads import Endpoint
 from meshcrdt.topology.directory import Standing
@@ -67,9 +68,11 @@ class Queries:
             return lattice.bottom()
         return views.lattice_value(self.core.replica, channel, lattice)
 
-    def channel_type(self, channel: str) -> str | None:
-        """Return the declared type name of a channel, or None when nobody declared it."""
-        return views.declared_type(self.core.replica, channel) if self.core else None
+    def explain(self, channel: str, key: bytes) -> KeyStory:
+        """Return who wrote each held record of a key, how it came here, and which one wins."""
+        if self.core is None:
+            return KeyStory(channel, key, None, ())
+        return explain(self.core.replica, channel, key)
 
     # --- names ---------------------------------------------------------------------------
 

@@ -18,6 +18,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from attrs import frozen
+
 from meshcrdt.abc import Lattice
 from meshcrdt.base.ids import PeerId
 from meshcrdt.base.tree import INT_MAX, take_bytes, take_int, take_str, take_tuple
@@ -53,16 +55,16 @@ def check_user_channel(channel: str) -> None:
 
 def map_get(replica: Replica, channel: str, key: bytes) -> bytes | None:
     """Return the winning value of a key, or None when it is absent."""
-    winner = _winner(replica.visible(channel, key))
-    return None if winner is None else winner[1]
+    winner = map_winner(replica.visible(channel, key))
+    return None if winner is None else winner.value
 
 
 def map_items(replica: Replica, channel: str) -> Iterator[tuple[bytes, bytes]]:
     """Yield every (key, winning value) of a map channel."""
     for key, visible in replica.entries(channel):
-        winner = _winner(visible)
+        winner = map_winner(visible)
         if winner is not None:
-            yield key, winner[1]
+            yield key, winner.value
 
 
 def map_encode(replica: Replica, channel: str, key: bytes, value: bytes) -> bytes:
@@ -70,7 +72,7 @@ def map_encode(replica: Replica, channel: str, key: bytes, value: bytes) -> byte
     counters = [0]
     staged = replica.own_value(channel, key)
     for raw in (staged, *(seen.value for seen in replica.visible(channel, key))):
-        entry = _map_entry(raw)
+        entry = map_entry(raw)
         if entry is not None:
             counters.append(entry[0])
     # A liar's counter may be the last one there is. It names no successor, and needs none:
@@ -116,16 +118,29 @@ def declaration(type_name: str) -> bytes:
     return encode(type_name)
 
 
-def _winner(visible: tuple[Visible, ...]) -> tuple[int, bytes] | None:
-    best: tuple[int, PeerId, bytes] | None = None
+@frozen
+class Winner:
+    """The record of a map's key that is shown: the highest (counter, origin)."""
+
+    counter: int
+    origin: PeerId
+    value: bytes
+
+
+def map_winner(visible: tuple[Visible, ...]) -> Winner | None:
+    """Return which of the visible records of a key a map shows, or None."""
+    best: Winner | None = None
     for seen in visible:
-        entry = _map_entry(seen.value)
-        if entry is not None and (best is None or (entry[0], seen.origin) > best[:2]):
-            best = (entry[0], seen.origin, entry[1])
-    return None if best is None else (best[0], best[2])
+        entry = map_entry(seen.value)
+        if entry is None:
+            continue
+        if best is None or (entry[0], seen.origin) > (best.counter, best.origin):
+            best = Winner(entry[0], seen.origin, entry[1])
+    return best
 
 
-def _map_entry(raw: bytes | None) -> tuple[int, bytes] | None:
+def map_entry(raw: bytes | None) -> tuple[int, bytes] | None:
+    """Return the (counter, value) of a map's record; None for what is none."""
     if raw is None:
         return None
     try:

@@ -37,7 +37,7 @@ def pair(bench):
 def test_a_put_is_seen_by_the_other_node(pair):
     assert isinstance(pair.give("n1", events.Put(1, CHANNEL, b"web", b"80")), Written)
     assert pair.nodes["n2"].get(CHANNEL, b"web") == b"80"
-    assert pair.nodes["n2"].channel_type(CHANNEL) == "ormap-lww"
+    assert pair.nodes["n2"].explain(CHANNEL, b"k").type_name == "ormap-lww"
 
 
 def test_any_node_may_overwrite_and_delete_any_key(pair):

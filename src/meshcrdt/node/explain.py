@@ -1,0 +1,115 @@
+"""Why a key reads as it does: every held record of it, and which one wins for what reason.
+
+For operators who see a value that they did not expect (02-replication, "explain"). Gossip
+tells where a record came from and what superseded it; the rule of the channel's type, which
+gossip does not know (finding F33), decides among those that are left.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from attrs import frozen
+
+from meshcrdt.base.ids import Dot, PeerId
+from meshcrdt.gossip.reading import Explanation
+from meshcrdt.gossip.replica import Replica
+from meshcrdt.node import views
+
+
+class Verdict(Enum):
+    """What became of a record."""
+
+    WINS = "wins"
+    LOST = "lost"
+    """Concurrent with the winner, whose (counter, origin) is higher."""
+    JOINED = "joined"
+    """Not of a map: the value of the channel is made of all such records."""
+    SUPERSEDED = "superseded"
+    CANCEL = "cancel"
+    """No value: it only removes records of others."""
+    MALFORMED = "malformed"
+    """Not a record of a map, as the channel's type wants it: invisible."""
+
+
+@frozen
+class RecordStory:
+    """One held record of a key.
+
+    `value` is what its writer put, of a map channel without the `counter` that orders
+    concurrent puts. `from_peer` is the neighbour that sent the stream as it stands, None for
+    own records and those read from disk; `arrived_at` is when, in seconds of the node's clock.
+    `reason` is one line for a person.
+    """
+
+    origin: PeerId
+    dot: Dot
+    value: bytes | None
+    counter: int | None
+    from_peer: PeerId | None
+    arrived_at: float
+    superseded_by: tuple[PeerId, ...]
+    verdict: Verdict
+    reason: str
+
+
+@frozen
+class KeyStory:
+    """All held records of a key by origin; `type_name` is the declared type of the channel."""
+
+    channel: str
+    key: bytes
+    type_name: str | None
+    records: tuple[RecordStory, ...]
+
+    @property
+    def winner(self) -> RecordStory | None:
+        """The record whose value a map shows; None for absent keys and other types."""
+        return next((each for each in self.records if each.verdict is Verdict.WINS), None)
+
+
+def explain(replica: Replica, channel: str, key: bytes) -> KeyStory:
+    """Return the story of a key; without records when nothing was ever held of it."""
+    type_name = views.declared_type(replica, channel)
+    is_map = type_name == views.MAP_TYPE
+    if type_name is None and channel not in views.NODE_CHANNELS:
+        is_map = key != views.LATTICE_KEY  # the declaration may still be on its way
+    winner = views.map_winner(replica.visible(channel, key)) if is_map else None
+    held = replica.explain(channel, key)
+    records = tuple(_story(each, winner, is_map=is_map) for each in held)
+    return KeyStory(channel, key, type_name, records)
+
+
+def _story(held: Explanation, winner: views.Winner | None, *, is_map: bool) -> RecordStory:
+    entry = views.map_entry(held.value) if is_map else None
+    counter, value = (None, held.value) if entry is None else entry
+    verdict, reason = _judge(held, counter, winner, is_map=is_map)
+    return RecordStory(
+        origin=held.origin,
+        dot=held.dot,
+        value=value,
+        counter=counter,
+        from_peer=held.from_peer,
+        arrived_at=held.arrived_at,
+        superseded_by=held.superseded_by,
+        verdict=verdict,
+        reason=reason,
+    )
+
+
+def _judge(
+    held: Explanation, counter: int | None, winner: views.Winner | None, *, is_map: bool
+) -> tuple[Verdict, str]:
+    if held.value is None:
+        return Verdict.CANCEL, "it has no value and removes records that its writer saw"
+    if held.superseded_by:
+        writers = ", ".join(str(peer) for peer in held.superseded_by)
+        return Verdict.SUPERSEDED, f"its dot is named by a later write of {writers}"
+    if not is_map:
+        return Verdict.JOINED, "the value is the join of what all origins contributed"
+    if counter is None or winner is None:
+        return Verdict.MALFORMED, "it is not a record of a map and is left out"
+    won = f"counter {winner.counter} of {winner.origin}"
+    if held.origin == winner.origin:
+        return Verdict.WINS, f"{won} is the highest (counter, origin) that nothing supersedes"
+    return Verdict.LOST, f"counter {counter} of {held.origin} is below {won}"
