@@ -1,19 +1,30 @@
 """What is particular to the SQLite store: files, modes, refusals, and a disk that fails."""
 
 import os
+import shutil
 import signal
 import sqlite3
 import stat
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 import trio
+from plain_user import USER, as_user, why_no_user
 
 from meshcrdt.errors import CorruptStore, StoreError, StoreInUse, UsageError, WrongStore
 from meshcrdt.storage.registry import key_path, open_store
 from meshcrdt.storage.sqlite import FORMAT, open_sqlite
+
+OPENER = """
+import sys, trio
+from meshcrdt.storage.sqlite import open_sqlite
+async def main():
+    await (await open_sqlite(sys.argv[1])).aclose()
+trio.run(main)
+"""
 
 HOLDER = """
 import sys, trio
@@ -138,13 +149,27 @@ async def test_path_that_is_a_directory_or_below_a_file(tmp_path):
         await open_sqlite(f"sqlite://{tmp_path}/file/mesh.db")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-async def test_unreadable_file(tmp_path):
-    path = tmp_path / "mesh.db"
-    await (await open_sqlite(f"sqlite://{path}")).aclose()
-    path.chmod(0)
-    with pytest.raises(StoreError, match=r"mesh\.db: Permission denied"):
-        await open_sqlite(f"sqlite://{path}")
+def test_unreadable_file():
+    reason = why_no_user()
+    if reason is not None:
+        pytest.skip(reason)
+    # Root may read everything, so a user without root asks, where such a user may enter.
+    with tempfile.TemporaryDirectory(prefix="meshcrdt-", dir="/tmp") as directory:
+        path = Path(directory) / "mesh.db"
+        opened = [sys.executable, "-c", OPENER, f"sqlite://{path}"]
+        subprocess.run(opened, check=True, timeout=60)
+        path.chmod(0)
+        if os.geteuid() == 0:
+            for each in (Path(directory), *Path(directory).iterdir()):
+                if each != path:
+                    shutil.chown(each, USER)
+        done = subprocess.run(
+            [*as_user(), *opened], capture_output=True, text=True, timeout=60, check=False
+        )
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("meshcrdt.errors.StoreError: ")
+    assert "mesh.db: Permission denied" in last
 
 
 async def test_failed_open_leaves_no_lock(tmp_path):

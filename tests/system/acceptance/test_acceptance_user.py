@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from acceptance_daemon import CLI, Daemon, call, free_port
 from acceptance_hosts import until
-from acceptance_user import USER, as_user, why_no_user
+from plain_user import USER, as_user, why_no_user
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
 
