@@ -7,6 +7,7 @@ from meshcrdt.ipam.genesis import Genesis
 from meshcrdt.mesh.addresses import advertised
 from meshcrdt.mesh.birth import Beginning, Given, Remembered, Security, plan
 from meshcrdt.mesh.keys import open_keyring
+from meshcrdt.topology.dialer import Discovery
 from meshcrdt.trust.identity import Identity
 from meshcrdt.trust.token import make_token
 
@@ -53,6 +54,12 @@ def test_joiner_with_token_seeks_admission_at_peers_and_hints():
     assert decided.pinned == GENESIS.hash
     assert decided.peers == (*PEERS, "tcp://10.0.0.9:1")
     assert not decided.makes_secret
+
+
+def test_without_discovery_the_named_peers_are_all_that_is_dialled():
+    assert decide(token=TOKEN, peers=PEERS, discovery=Discovery.OFF).peers == PEERS
+    alone = decide(token=TOKEN, discovery=Discovery.OFF)
+    assert alone.peers == TOKEN.addresses, "the one way in"
 
 
 def test_token_beside_a_known_secret_only_pins_and_hints():

@@ -12,6 +12,7 @@ from attrs import field, frozen
 
 from meshcrdt.errors import UsageError
 from meshcrdt.ipam.genesis import Genesis, check_universes
+from meshcrdt.topology.dialer import Discovery
 from meshcrdt.trust.token import Token
 
 
@@ -42,6 +43,7 @@ class Given:
     token: Token | None = None
     peers: tuple[str, ...] = ()
     universes: tuple[str, ...] | None = None
+    discovery: Discovery = Discovery.ON
 
 
 @frozen(kw_only=True)
@@ -75,8 +77,7 @@ def plan(given: Given, remembered: Remembered) -> Plan:
     """Decide; raises UsageError for options that contradict each other or the memory."""
     _check_contradictions(given, remembered)
     token = given.token
-    # The addresses of a token are hints beside the peers.
-    peers = tuple(dict.fromkeys((*given.peers, *(token.addresses if token else ()))))
+    peers = _peers(given)
     secret = given.secret or remembered.secret
     known_peers = bool(peers or remembered.peers)
     if remembered.genesis is not None:
@@ -107,6 +108,18 @@ def plan(given: Given, remembered: Remembered) -> Plan:
         peers=peers,
         universes=given.universes,
     )
+
+
+def _peers(given: Given) -> tuple[str, ...]:
+    """Return what to dial: a token's addresses are hints beside the peers that were named.
+
+    Without discovery nothing but the named peers is dialled, so there a hint counts only
+    where it is the one way in.
+    """
+    hints = given.token.addresses if given.token else ()
+    if given.discovery is Discovery.OFF and given.peers:
+        hints = ()
+    return tuple(dict.fromkeys((*given.peers, *hints)))
 
 
 def _check_contradictions(given: Given, remembered: Remembered) -> None:

@@ -104,6 +104,7 @@ async def open_mesh(
         token=None if token is None else parse_token(token, source="the caller"),
         peers=_urls(peers, "peer"),
         universes=None if universes is None else texts(universes, "universe"),
+        discovery=discovery,
     )
     options = _Options(
         name=_name(name or socket.gethostname()),
