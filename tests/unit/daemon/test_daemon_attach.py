@@ -19,7 +19,7 @@ from meshcrdt.daemon.workloads.records import load_records
 from meshcrdt.daemon.workloads.targets import Place
 from meshcrdt.dataplane.fake import FakeKernel
 from meshcrdt.dataplane.linux import LinuxDataplane
-from meshcrdt.dataplane.model import DataplaneConfig, Report
+from meshcrdt.dataplane.model import DataplaneConfig, Desired, Report
 from meshcrdt.mesh.mesh import Mesh
 from meshcrdt.mesh.open import open_mesh
 
@@ -33,6 +33,12 @@ class QuietDataplane(LinuxDataplane):
     def __init__(self, config: DataplaneConfig, kernel: FakeKernel) -> None:
         super().__init__(config, kernel)
         self.say, self._heard = trio.open_memory_channel[Report](4)
+        self.paths: dict[str, str | None] = {}
+        """What the reports say of hosts that are not there."""
+
+    async def apply(self, desired: Desired) -> Report:
+        report = await super().apply(desired)
+        return evolve(report, paths={**report.paths, **self.paths})
 
     @asynccontextmanager
     async def run(self) -> AsyncIterator[trio.MemoryReceiveChannel[Report]]:
@@ -142,6 +148,15 @@ async def test_without_trust_there_is_no_path_and_nothing_is_taken(world: World)
             await workloads.attach("netns:one", (), name=None)
         assert caught.value.code is ExitCode.FEATURE_OFF
         assert world.held() == {}
+
+
+async def test_attach_tells_which_peers_it_cannot_reach_and_why(world: World) -> None:
+    async with world.running() as workloads:
+        assert (await workloads.attach("netns:one", (), name=None))["no_path"] == {}
+        world.dataplane.paths = {"p2": None, "p3": "p3 declares no trusted subnets"}
+        shown = await workloads.attach("netns:two", (), name=None)
+        assert shown["no_path"] == {"p3": "p3 declares no trusted subnets"}
+        assert workloads.status()["paths"] == world.dataplane.paths
 
 
 async def test_a_namespace_that_is_not_there_takes_nothing(world: World) -> None:

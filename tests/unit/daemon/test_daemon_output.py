@@ -10,11 +10,14 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from meshcrdt.daemon.cli import main
 from meshcrdt.daemon.cli.output import READABLE_MAX, count
 from meshcrdt.daemon.cli.peers import status_text
+from meshcrdt.daemon.client import ApiClient
 
 CLI = (sys.executable, "-m", "meshcrdt")
 TIMEOUT_S = 60
@@ -99,8 +102,8 @@ def test_counts_are_for_people(number: int, shown: str) -> None:
     assert count(number) == shown
 
 
-def test_the_status_is_in_two_columns() -> None:
-    shown = {
+def status_object(**more: Any) -> dict[str, Any]:
+    return {
         "peer": "7" * 32,
         "name": "n1",
         "cluster": None,
@@ -112,8 +115,48 @@ def test_the_status_is_in_two_columns() -> None:
         "dataplane": {"kind": "linux", "reason": None, "trusted": ["192.0.2.0/24"]},
         "peers": [],
         "connections": [],
+        **more,
     }
-    lines = status_text(shown).splitlines()
+
+
+def test_the_status_is_in_two_columns() -> None:
+    lines = status_text(status_object()).splitlines()
     assert "state:                     ready, in a minority" in lines
     assert "range fd62:bdc0:516f::/48: owned 1, free 2, used 3" in lines
     assert "trusted subnets:           192.0.2.0/24" in lines
+    assert "NO PATH TO" not in "\n".join(lines)
+
+
+def test_the_status_says_why_there_is_no_path_and_what_is_wrong() -> None:
+    two, three, reason = "2" * 32, "3" * 32, "n3 declares no trusted subnets"
+    peers = [
+        {"name": f"n{peer[0]}", "peer": peer, "state": "alive", "epoch": "1.a"}
+        for peer in (two, three)
+    ]
+    dataplane = {"kind": "linux", "paths": {two: None, three: reason}, "errors": ["no room"]}
+    text = status_text(
+        status_object(
+            peers=peers, dataplane=dataplane, alarms=["the disk is full"], quarantined=["a header"]
+        )
+    )
+    head, _, tables = text.partition("\n\n")
+    rows = {
+        label: value.strip() for label, _, value in (x.partition(":") for x in head.split("\n"))
+    }
+    assert rows["dataplane error"] == "no room"
+    assert rows["alarm"] == "the disk is full"
+    assert rows["quarantined"] == "a header"
+    lines = [line.split(maxsplit=2) for line in tables.split("\n\n")[1].splitlines()]
+    assert lines == [["NO", "PATH", lines[0][2]], ["n3", three, reason]]
+
+
+@pytest.mark.parametrize("json_flag", [(), ("--json",)])
+def test_attach_tells_of_peers_without_a_path_on_standard_error(
+    json_flag: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    attached = {"id": "netns:/x", "addresses": ["10.32.0.1/12"], "no_path": {"3" * 32: "why"}}
+    monkeypatch.setattr(ApiClient, "call", lambda *_, **__: attached)
+    assert main(["attach", "netns:/x", *json_flag]) == 0
+    printed = capsys.readouterr()
+    assert printed.err == f"meshcrdt: no path to {'3' * 32}: why\n"
+    assert printed.out == (json.dumps(attached) if json_flag else "10.32.0.1/12") + "\n"

@@ -107,6 +107,9 @@ def status_text(shown: dict[str, Any]) -> str:
     ]
     if connections:
         parts.append(table(("ADDRESS", "PEER", "STATE", "SEALED", "RTT", "REASON"), connections))
+    unreachable = _without_path(shown)
+    if unreachable:
+        parts.append(table(("NO PATH TO", "ID", "REASON"), unreachable))
     refused = [(c["address"], c["count"], c["reason"]) for c in shown.get("refused", ())]
     if refused:
         parts.append(table(("TURNED AWAY", "TIMES", "REASON"), refused))
@@ -126,4 +129,14 @@ def _notes(shown: dict[str, Any]) -> list[tuple[str, str]]:
         notes.append(("dataplane", text))
         if dataplane.get("trusted"):
             notes.append(("trusted subnets", ", ".join(dataplane["trusted"])))
+        notes += [("dataplane error", line) for line in dataplane.get("errors", ())]
+    notes += [("alarm", line) for line in shown.get("alarms", ())]
+    notes += [("quarantined", line) for line in shown.get("quarantined", ())]
     return notes
+
+
+def _without_path(shown: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """Return name, id and reason of each peer that workload traffic cannot go to."""
+    names = {peer["peer"]: peer["name"] for peer in shown["peers"]}
+    paths = shown.get("dataplane", {}).get("paths", {})
+    return [(names.get(peer, "-"), peer, reason) for peer, reason in paths.items() if reason]

@@ -6,6 +6,7 @@ import click
 
 from meshcrdt.daemon.cli.app import Common, verb
 from meshcrdt.daemon.cli.parameters import ATTACH_ADDRESS, ATTACHED_ADDRESS, NAME, TARGET
+from meshcrdt.daemon.exits import one_line
 
 ATTACH_TIMEOUT_S = 15.0
 """Two addresses, each with its own deadline, and the kernel."""
@@ -24,6 +25,8 @@ def attach(common: Common, target: str, addresses: tuple[str, ...], name: str | 
         body["name"] = name
     result = common.client().call("POST", "/v1/attach", body=body, timeout_s=ATTACH_TIMEOUT_S)
     common.emit(result, "\n".join(result["addresses"]))
+    for peer, reason in result.get("no_path", {}).items():
+        click.echo(f"meshcrdt: no path to {peer}: {one_line(reason)}", err=True)
 
 
 @verb("detach", example="meshcrdt detach netns:/run/netns/web")

@@ -87,6 +87,7 @@ class Workloads:
                 "names": list(entry.names),
                 "mac": entry.mac,
                 "mtu": plane.report.mtu,
+                "no_path": plane.without_path(),
             }
 
     def _plane_with_path(self) -> Plane:

@@ -132,6 +132,10 @@ class Plane:
                 _LOG.warning("dataplane: %s", line)
         self.report = report
 
+    def without_path(self) -> dict[str, str]:
+        """Return peer -> one line that says why no workload traffic goes there."""
+        return {peer: reason for peer, reason in self.report.paths.items() if reason is not None}
+
     def status(self) -> dict[str, Any]:
         """Return what `status` shows of the dataplane."""
         return {
