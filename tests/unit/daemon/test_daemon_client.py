@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -36,7 +37,7 @@ def answer(socket_path: Path) -> Iterator[Serve]:
         def once() -> None:
             stream, _ = listener.accept()
             with stream:
-                seen.append(stream.recv(65_536))
+                seen.append(_whole_request(stream))
                 stream.sendall(response)
 
         thread = threading.Thread(target=once)
@@ -53,6 +54,16 @@ def answer(socket_path: Path) -> Iterator[Serve]:
     for thread in threads:
         thread.join()
     listener.close()
+
+
+def _whole_request(stream: socket.socket) -> bytes:
+    """Read a request with its body: one that ends before it breaks the caller's pipe."""
+    data = stream.recv(65_536)
+    head, _, body = data.partition(b"\r\n\r\n")
+    length = re.search(rb"(?i)^content-length: *(\d+)", head, re.MULTILINE)
+    while length is not None and len(body) < int(length[1]) and (more := stream.recv(65_536)):
+        body, data = body + more, data + more
+    return data
 
 
 def http(status: str, body: bytes, kind: str = "application/json") -> bytes:
