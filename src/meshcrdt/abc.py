@@ -1,7 +1,9 @@
 """The interfaces that users may implement, and nothing else.
 
-They are structural: no subclassing is asked of anyone. Each has a conformance or law
-suite in `meshcrdt.testing`, so that an implementation proves itself in a few lines.
+They are structural: no subclassing is asked of anyone. `meshcrdt.testing` has a suite for
+some, so that an implementation proves itself in a few lines: laws for `Lattice`, conformance
+for `Transport` with its `Listener` and `Link`, and for `Store`. `Dataplane` and `Instrument`
+have none yet.
 """
 
 from __future__ import annotations
@@ -147,6 +149,13 @@ class Dataplane(Protocol):
     The records are those of `meshcrdt.dataplane.model`. What is not desired is removed, so
     nothing is handed in before the durable state is loaded.
     """
+
+    def why_off(self) -> str | None:
+        """Return one line that says why no workload is carried at all, or None.
+
+        A daemon whose dataplane is off attaches nothing and takes no address for the host.
+        """
+        ...
 
     async def check(self, universes: Iterable[str]) -> str | None:
         """Return one line that says why it cannot carry these ranges on this host, or None."""

@@ -17,8 +17,8 @@ from meshcrdt.daemon.workloads.attach import Workloads
 from meshcrdt.daemon.workloads.desired import bare
 from meshcrdt.daemon.workloads.plane import Plane, bridge_name, network_id
 from meshcrdt.daemon.workloads.records import load_records
-from meshcrdt.dataplane.linux import open_linux
 from meshcrdt.dataplane.model import DataplaneConfig
+from meshcrdt.dataplane.registry import open_dataplane
 from meshcrdt.errors import MeshError
 
 _LOG = logging.getLogger("meshcrdt.dataplane")
@@ -26,7 +26,7 @@ HOST_RETRY_S = 2.0
 
 
 class HostPlane:
-    """Runs the Linux dataplane for one daemon."""
+    """Runs the dataplane of one daemon."""
 
     def __init__(self, daemon: Daemon, observer: Observer, *, underlay: tuple[str, ...]) -> None:
         settings = daemon.settings
@@ -60,8 +60,9 @@ class HostPlane:
         await self._workloads.restore()
         plane = Plane(
             mesh,
-            open_linux(config),
+            open_dataplane(settings.dataplane, config),
             self._observer,
+            config=config,
             remembered=lambda: self._workloads.remembered,
         )
         self._workloads.plane = plane

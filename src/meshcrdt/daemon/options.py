@@ -66,6 +66,13 @@ def peer_address(text: str, source: str = "peer") -> str:
     return url
 
 
+def _dataplane(text: str) -> str:
+    """Check that a dataplane of this name is installed. Raises UsageError."""
+    from meshcrdt.dataplane.registry import known_dataplane
+
+    return known_dataplane(text)
+
+
 def _listen(text: str) -> str:
     return peer_address(text, "listener")
 
@@ -206,7 +213,7 @@ OPTIONS: tuple[Option, ...] = (
         flag="--dataplane",
         kind=Kind.ONE,
         metavar="linux|none",
-        check=_choice("dataplane", "linux", "none"),
+        check=_dataplane,
         help="What carries traffic; default: linux for root, else none.",
     ),
     Option(

@@ -97,11 +97,14 @@ def reset_offline(state_dir: Path) -> None:
 
 
 def _remove_dataplane(state_dir: Path) -> None:
-    """Remove devices and rules that the daemon of this directory left; root only makes any."""
+    """Remove devices and rules that the daemon of this directory left; root only makes any.
+
+    Which dataplane it had is not remembered: ours is the one whose traces are looked for.
+    """
     if not places.is_root():
         return
     import trio
 
     from meshcrdt.daemon.workloads.plane import bare_plane, bridge_name
 
-    trio.run(bare_plane(bridge_name(state_dir)).reset)
+    trio.run(bare_plane("linux", bridge_name(state_dir)).reset)

@@ -243,7 +243,8 @@ class _Running:
         Only once nothing watches any more: the watch restores what somebody removes.
         """
         if self._control.wipe and daemon.workloads is not None:
-            await bare_plane(bridge_name(self._settings.state_dir)).reset()
+            bridge = bridge_name(self._settings.state_dir)
+            await bare_plane(self._settings.dataplane, bridge).reset()
 
 
 async def _cancel_when(event: trio.Event, scope: trio.CancelScope) -> None:

@@ -107,18 +107,19 @@ async def bind_names(settings: Settings) -> DnsServer | None:
 
 
 async def effective_dataplane(settings: Settings) -> str | None:
-    """Return why no Linux dataplane runs here, or None when one does.
+    """Return why no dataplane runs here, or None when one does.
 
     Raises CommandError when it was asked for and cannot run, or when a range that is known
     by now hides a network of this host.
     """
-    if settings.dataplane == "none":
-        return "the dataplane is off here (--dataplane none): no workload traffic is carried"
-    plane = bare_plane(bridge_name(settings.state_dir))
+    plane = bare_plane(settings.dataplane, bridge_name(settings.state_dir))
+    off = plane.why_off()
+    if off is not None:
+        return off
     reason = await plane.check(())
     if reason is not None:
         if settings.of("dataplane").given:
-            raise CommandError(f"--dataplane linux cannot run here: {reason}")
+            raise CommandError(f"--dataplane {settings.dataplane} cannot run here: {reason}")
         _LOG.warning("no dataplane runs here: %s", reason)
         return f"the dataplane cannot run here: {reason}"
     await refuse_overlap(settings, ranges_known_before(settings))
@@ -137,7 +138,8 @@ def ranges_known_before(settings: Settings) -> tuple[str, ...]:
 
 async def refuse_overlap(settings: Settings, ranges: tuple[str, ...]) -> None:
     """Raise CommandError naming the first range that overlaps a route of this host."""
-    reason = await bare_plane(bridge_name(settings.state_dir)).check(ranges)
+    plane = bare_plane(settings.dataplane, bridge_name(settings.state_dir))
+    reason = await plane.check(ranges)
     if reason is not None:
         raise CommandError(f"{reason}: --ipalloc-range names another for a new cluster")
 

@@ -49,6 +49,10 @@ class LinuxDataplane:
         self._last: Report | None = None
         self._statistics = Statistics()
 
+    def why_off(self) -> str | None:
+        """Return None: it carries at least what stays on this host."""
+        return None
+
     async def check(self, universes: Iterable[str]) -> str | None:
         """Return one line that says why this dataplane cannot carry `universes` here, or None."""
         ranges = tuple(universes)

@@ -19,6 +19,10 @@ class NoDataplane:
     def __init__(self, config: DataplaneConfig | None = None) -> None:
         self.config = config
 
+    def why_off(self) -> str | None:
+        """Return the line that says that it is off."""
+        return OFF
+
     async def check(self, universes: Iterable[str]) -> str | None:
         """Return None: being off works everywhere."""
         await trio.lowlevel.checkpoint()

@@ -53,7 +53,7 @@ class World:
         self.observer = observer
         self.state_dir = state_dir
         self.kernel = FakeKernel(namespaces={"/ns/one", "/ns/two"})
-        self.trusted = TRUSTED
+        self.trusted: tuple[str, ...] = TRUSTED
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Workloads]:
@@ -68,6 +68,7 @@ class World:
             self.mesh,
             self.dataplane,
             self.observer,
+            config=config,
             remembered=lambda: workloads.remembered,
         )
         workloads.plane = plane

@@ -172,3 +172,10 @@ def test_examples_are_not_broken_over_lines(capsys: pytest.CaptureFixture[str]) 
     assert main(["token", "create", "--help"]) == 0
     line = "\n    meshcrdt token create | ssh host3 meshcrdt launch HOST1 --join-file -\n"
     assert line in capsys.readouterr().out
+
+
+def test_an_unknown_dataplane_is_usage_and_the_known_are_named(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["launch", "--dataplane", "magic"]) == 2
+    assert "linux, none" in capsys.readouterr().err

@@ -198,7 +198,7 @@ def test_another_identity_under_the_same_path_is_gone() -> None:
 async def test_the_dataplane_that_is_off_says_so() -> None:
     dataplane: Dataplane = open_none()
     assert await dataplane.check(["10.32.0.0/12"]) is None
-    assert dataplane.why_closed() == OFF
+    assert dataplane.why_off() == dataplane.why_closed() == OFF
     report = await dataplane.apply(Desired(remotes=REMOTES))
     assert dict(report.paths) == {"p2": OFF, "p3": OFF}
     with pytest.raises(DataplaneOff, match="--dataplane none"):

@@ -24,7 +24,6 @@ from meshcrdt.daemon.workloads.targets import Place, find_place
 from meshcrdt.dataplane.errors import DataplaneError
 from meshcrdt.dataplane.mac import mac_of
 from meshcrdt.dataplane.namespaces import opened
-from meshcrdt.dataplane.paths import why_no_trust
 from meshcrdt.errors import MeshError
 from meshcrdt.names.dnsname import normalise_name
 
@@ -93,7 +92,7 @@ class Workloads:
     def _plane_with_path(self) -> Plane:
         if self.plane is None:
             raise CommandError("this node has not joined a cluster yet: it has no addresses")
-        reason = why_no_trust(self.plane.config)
+        reason = self.plane.why_closed()
         if reason is not None:
             raise CommandError(reason, code=ExitCode.FEATURE_OFF)
         return self.plane
@@ -286,7 +285,7 @@ class Workloads:
         }
         if self.plane is not None:
             shown.update(self.plane.status())
-            shown["reason"] = why_no_trust(self.plane.config)
+            shown["reason"] = self.plane.why_closed()
         return shown
 
     # --- the file --------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterable, Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,11 +19,12 @@ from meshcrdt.daemon.observer import Observer, Wake
 from meshcrdt.daemon.places import ROOT_STATE_DIR
 from meshcrdt.daemon.workloads.desired import Seen, desired_state
 from meshcrdt.daemon.workloads.records import Remembered
-from meshcrdt.dataplane.linux import LinuxDataplane, open_linux
 from meshcrdt.dataplane.model import DataplaneConfig, Desired, Report
+from meshcrdt.dataplane.registry import open_dataplane
 from meshcrdt.errors import MissingExtra
 
 if TYPE_CHECKING:
+    from meshcrdt.abc import Dataplane
     from meshcrdt.mesh.mesh import Mesh
 
 _LOG = logging.getLogger("meshcrdt.dataplane")
@@ -46,10 +47,11 @@ def network_id(cluster: str) -> int:
     return (int(cluster[:6], 16) & _VNI_MASK) or 1
 
 
-def bare_plane(bridge: str) -> LinuxDataplane:
+def bare_plane(name: str, bridge: str) -> Dataplane:
     """Return a dataplane that only knows its bridge: enough to check ranges and to remove all."""
+    config = DataplaneConfig(universes=_ANY_UNIVERSE, vni=1, bridge=bridge)
     try:
-        return open_linux(DataplaneConfig(universes=_ANY_UNIVERSE, vni=1, bridge=bridge))
+        return open_dataplane(name, config)
     except MissingExtra as error:
         raise CommandError(str(error)) from None
 
@@ -60,14 +62,17 @@ class Plane:
     def __init__(
         self,
         mesh: Mesh,
-        dataplane: LinuxDataplane,
+        dataplane: Dataplane,
         observer: Observer,
         *,
+        config: DataplaneConfig,
         remembered: Callable[[], Remembered],
     ) -> None:
         self._mesh = mesh
         self._dataplane = dataplane
         self._observer = observer
+        self.config = config
+        """What stays the same while the daemon runs."""
         self._remembered = remembered
         self._asked = Wake()
         self._generation = 0
@@ -76,10 +81,9 @@ class Plane:
         self.report = Report(paths={})
         self.last: Desired | None = None
 
-    @property
-    def config(self) -> DataplaneConfig:
-        """What stays the same while the daemon runs."""
-        return self._dataplane.config
+    def why_closed(self) -> str | None:
+        """Return one line that says why no other host can be reached at all, or None."""
+        return self._dataplane.why_closed()
 
     async def run(self, on_gone: Callable[[tuple[str, ...]], Awaitable[None]]) -> None:
         """Follow the mesh until cancelled; workloads whose namespace vanished are told."""
@@ -118,7 +122,7 @@ class Plane:
 
     async def _take_reports(
         self,
-        reports: trio.MemoryReceiveChannel[Report],
+        reports: AsyncIterable[Report],
         on_gone: Callable[[tuple[str, ...]], Awaitable[None]],
     ) -> None:
         async for report in reports:
