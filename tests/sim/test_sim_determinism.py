@@ -1,4 +1,4 @@
-"""Determinism first: a seed proves nothing before this passes (05-testing)."""
+"""Determinism first: a seed proves nothing before this passes."""
 
 import os
 import subprocess

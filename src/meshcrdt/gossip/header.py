@@ -1,7 +1,7 @@
 """Signed headers: the only thing that an origin ever signs about its stream.
 
 A header fixes the whole live state of one (channel, origin) after one flush through its
-state root (rules R1, R2 of the design review), so relays can add, omit and reorder
+state root (rules R1, R2), so relays can add, omit and reorder
 nothing. Verifying costs 114 us, which is why signatures cover flushes and not records.
 The signed bytes begin with a domain tag and the genesis hash: a header of one cluster
 means nothing in another (F34).
@@ -91,7 +91,7 @@ class Dep(NamedTuple):
 
 @frozen
 class Header:
-    """What an origin signs about one flush; see 02-replication for each field."""
+    """What an origin signs about one flush; see docs/protocol/replication.md for each field."""
 
     genesis: bytes
     channel: str

@@ -54,7 +54,7 @@ def decode_value(value: bytes) -> Any:
 
 
 class MapChannel:
-    """A shared map: any node may put or delete any key; see 'Channels' in the contract.
+    """A shared map: any node may put or delete any key; see ADR 20.
 
     Of a put and a concurrent delete the put wins; of two concurrent puts one wins, the
     same on every node.

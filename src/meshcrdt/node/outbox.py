@@ -1,7 +1,7 @@
 """Collects what one turn of the door produced and shapes it into effects.
 
 Messages of one link leave in one frame per lane order, so a burst costs one sealing
-(08-performance: a lone frame costs 35-40 us, 32 together 2.6 us each). Rows of one turn
+(measured: a lone frame costs 35-40 us, 32 together 2.6 us each). Rows of one turn
 become one Persist, so they are atomic on disk.
 """
 

@@ -102,7 +102,7 @@ class Queries:
     def hides(self, peer: PeerId, now: float) -> bool:
         """Return True when names of a peer are no longer answered: dead beyond the grace, or left.
 
-        Liveness hides data, it never deletes it (02-replication).
+        Liveness hides data, it never deletes it (finding F29).
         """
         member = self.topology.members().get(peer)
         if member is not None and member.standing is Standing.LEFT:

@@ -1,7 +1,7 @@
 """Where workload addresses live: the replicated `endpoints` channel.
 
 One record per address that a workload on this host holds on the wire, so that every other
-host can enter exact forwarding and neighbour entries and flood nothing (10-dataplane). It is
+host can enter exact forwarding and neighbour entries and flood nothing (docs/dataplane.md). It is
 owner-writes-only by origin: a record says that the address is on its origin's host.
 """
 

@@ -1,17 +1,34 @@
 """Global truth: invariants over all hosts at once, which no host can see by itself.
 
 Cheap checks run on the host that stepped, dear ones once a virtual second, all at the end.
-Numbering as in the design: L1 convergence, L2 no resurrection, I1 exclusive addresses.
+Numbering as in docs/findings.md: L1 convergence, L2 no resurrection, I1 exclusive addresses.
 """
 
 from __future__ import annotations
 
+from meshcrdt.base.ids import Epoch
+from meshcrdt.crdt import GCounter
 from meshcrdt.errors import InternalError
+from meshcrdt.gossip.durable import STREAM_TABLE
+from meshcrdt.gossip.header import Envelope, StreamKey
 from meshcrdt.ipam.audit import audit
 from meshcrdt.node import events
+from meshcrdt.node.durable import read_genesis
 from meshcrdt.node.node import Node
 from meshcrdt.sim.host import Host
-from meshcrdt.sim.workload import CHANNEL, SHARED, Workload
+from meshcrdt.sim.ledger import (
+    CHANNEL,
+    COUNTER,
+    NAMES,
+    PEERS,
+    PRESENT,
+    SHARED,
+    Asked,
+    Count,
+    Ledger,
+    workload_text,
+)
+from meshcrdt.wire import decode
 
 OVERDUE_SLACK_S = 45.0
 """Disk stalls and pauses delay answers to writes, which have no deadline of their own."""
@@ -57,24 +74,53 @@ def check_addresses(hosts: list[Host]) -> list[str]:
     return found
 
 
-def check_held(workload: Workload, hosts: list[Host]) -> list[str]:
-    """What was acknowledged as allocated is held, also after crashes (P7)."""
+def check_held(ledger: Ledger, hosts: list[Host]) -> list[str]:
+    """What was acknowledged is held, also after crashes (P7), and by one alone, dead or not."""
     found = []
     by_name = {host.name: host for host in hosts}
-    for (name, work), address in sorted(workload.held.items()):
+    holders: dict[str, str] = {}
+    for (name, work), addresses in sorted(ledger.held.items()):
         node = by_name[name].node
-        if node is not None and address not in node.addresses(work):
-            found.append(f"{work} was given {address}, but {name} no longer knows it")
+        known = addresses if node is None else node.addresses(work)
+        for address in sorted(addresses):
+            if address not in known:
+                found.append(f"{work} was given {address}, but {name} no longer knows it")
+            holder = holders.setdefault(address, work)
+            if holder != work:
+                found.append(f"I1: {address} was promised to {holder} and to {work}")
     return found
 
 
-def check_promises(workload: Workload) -> list[str]:
+def check_promises(ledger: Ledger) -> list[str]:
     """Every command has exactly one answer, in time."""
-    found = list(workload.promises_broken)
-    workload.promises_broken.clear()
-    for asked in workload.overdue(OVERDUE_SLACK_S):
+    found = list(ledger.promises_broken)
+    ledger.promises_broken.clear()
+    for asked in ledger.overdue(OVERDUE_SLACK_S):
         found.append(f"request {asked.request} at {asked.host} has no answer: {asked.command}")
-        del workload.open[asked.request]
+        del ledger.open[asked.request]
+    return found
+
+
+def check_receipt(asked: Asked, command: events.AwaitReceipt, hosts: list[Host]) -> list[str]:
+    """F25: a write that was said to be durable at its targets is on the disk of each, now."""
+    by_peer = {host.identity.peer: host for host in hosts}
+    origin = next(host for host in hosts if host.name == asked.host)
+    stream = StreamKey(command.channel, origin.identity.peer)
+    wanted = (Epoch(command.epoch_counter, command.epoch_instance), command.seq)
+    found = []
+    for peer in asked.targets:
+        target = by_peer[peer]
+        raw = target.disk.tables.get(STREAM_TABLE, {}).get(stream.raw)
+        genesis = target.genesis or read_genesis(target.disk.tables)
+        place = None
+        if raw is not None and genesis is not None:
+            header = Envelope.from_tree(decode(raw), genesis.hash).header
+            place = (header.epoch, header.seq)
+        if place is None or place < wanted:
+            found.append(
+                f"F25: {origin.name} was told that {wanted} of {command.channel} is durable at "
+                f"{target.name}, whose disk has {place}"
+            )
     return found
 
 
@@ -88,7 +134,7 @@ def converged(hosts: list[Host]) -> bool:
     return all(digest == digests[0] for digest in digests)
 
 
-def check_end(workload: Workload, hosts: list[Host], now: float) -> list[str]:
+def check_end(ledger: Ledger, hosts: list[Host], now: float) -> list[str]:
     """L1, L2 and the ledger, once everything is healed."""
     found = []
     nodes = [host.node for host in hosts if host.node is not None]
@@ -97,10 +143,11 @@ def check_end(workload: Workload, hosts: list[Host], now: float) -> list[str]:
     if not converged(hosts):
         found.append("L1: the digests differ after everything healed: " + _difference(nodes))
         return found
-    views = [node.items(CHANNEL) for node in nodes]
+    views = [_view(node) for node in nodes]
     if any(view != views[0] for view in views):
-        found.append("L1: equal digests, but the visible entries differ")
-    found += _check_registers(workload, nodes[0], now)
+        found.append("L1: equal digests, but what is read differs")
+    found += _check_registers(ledger, hosts, now)
+    found += _check_counts(ledger, hosts)
     for node in nodes:
         states = {str(m.peer): m.state.value for m in node.statistics().members}
         wrong = {peer: state for peer, state in states.items() if state != "alive"}
@@ -109,28 +156,66 @@ def check_end(workload: Workload, hosts: list[Host], now: float) -> list[str]:
     return found
 
 
-def _check_registers(workload: Workload, node: Node, now: float) -> list[str]:
+def _view(node: Node) -> tuple[object, ...]:
+    return node.items(CHANNEL), node.value(COUNTER, GCounter), node.endpoints(), node.names()
+
+
+def _check_registers(ledger: Ledger, hosts: list[Host], now: float) -> list[str]:
     found = []
-    for (channel, key), register in sorted(workload.registers.items()):
-        value: bytes | None
-        if channel == CHANNEL:
-            value = node.get(CHANNEL, key)
-        else:
-            value = ",".join(node.lookup_name(key.decode(), now)).encode() or None
-        if value not in register.possible:
+    by_name = {host.name: host for host in hosts}
+    for (channel, name, key), promise in sorted(ledger.registers.items()):
+        value = _read(by_name[name], channel, key, now)
+        if value not in promise.possible:
             found.append(
-                f"L2: {channel} {key!r} reads {value!r}; promised was one of {register.possible}"
+                f"L2: {channel} {key!r} of {name} reads {value!r}; "
+                f"promised was one of {promise.possible}"
             )
-    shared = node.get(CHANNEL, SHARED)
-    if shared is not None and shared not in _values(workload):
+    node = hosts[0].node
+    shared = None if node is None else node.get(CHANNEL, SHARED)
+    if shared is not None and shared not in _values(ledger):
         found.append(f"L2: the shared key reads {shared!r}, which nobody wrote")
     return found
 
 
-def _values(workload: Workload) -> set[bytes]:
+def _read(host: Host, channel: str, key: bytes, now: float) -> bytes | None:
+    """Return what a register reads at its own host; elsewhere the views are the same."""
+    node = host.node
+    if node is None:
+        return None
+    if channel == CHANNEL:
+        return node.get(CHANNEL, key)
+    text = key.decode()
+    if channel == NAMES:
+        return ",".join(node.lookup_name(text, now)).encode() or None
+    if channel == PEERS:
+        return PRESENT if text in node.given else None
+    mine = [each for each in node.endpoints() if (each.peer, each.workload) == (node.me, text)]
+    macs = {each.mac for each in mine}
+    return workload_text(tuple(each.address for each in mine), "/".join(sorted(macs)))
+
+
+def _check_counts(ledger: Ledger, hosts: list[Host]) -> list[str]:
+    """No acknowledged increment is lost, and none is counted twice."""
+    found = []
+    for host in hosts:
+        if host.node is None:
+            continue
+        totals = host.node.value(COUNTER, GCounter).totals
+        for origin in hosts:
+            count = ledger.counts.get(origin.name, Count())
+            total = totals.get(origin.identity.peer, 0)
+            if not count.acknowledged <= total <= count.attempted:
+                found.append(
+                    f"L2: {host.name} counts {total} of {origin.name}: {count.acknowledged} "
+                    f"were acknowledged, {count.attempted} attempted"
+                )
+    return found
+
+
+def _values(ledger: Ledger) -> set[bytes]:
     return {
         asked.command.value
-        for asked in workload.asked.values()
+        for asked in ledger.asked.values()
         if isinstance(asked.command, events.Put)
     }
 

@@ -2,7 +2,7 @@
 
 Ties are broken by insertion, never by identity or hash, so the order is a function of the
 seed alone. The trace hash folds in everything that happens; two runs with one seed must
-agree on it in any process (05-testing: determinism first).
+agree on it in any process (determinism first: a seed proves nothing without it).
 """
 
 from __future__ import annotations

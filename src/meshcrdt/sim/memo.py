@@ -1,6 +1,6 @@
 """Signature checks, remembered by their bytes.
 
-Five nodes check each signature; in one process one check is enough (05-testing allows it).
+Five nodes check each signature; in one process one check is enough.
 The memo is per world, so runs do not depend on each other.
 """
 

@@ -1,6 +1,6 @@
 """What a simulated run is made of, as data: size, duration, workload and faults.
 
-Swarm testing (05-testing): each run draws a random subset and intensity of the faults, so
+Swarm testing (Groce et al., ISSTA 2012): each run draws a random subset and intensity of the faults, so
 that rare combinations are met; a run with all faults on hides more than it shows.
 """
 

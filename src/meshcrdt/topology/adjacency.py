@@ -2,7 +2,7 @@
 
 Each origin advertises its neighbours in the volatile channel "~adjacency" (key = the
 neighbour's id, value empty). An edge counts only when both ends advertise it, so a
-one-way link or a lying peer makes no path (02, Topology). This node's own edges are its
+one-way link or a lying peer makes no path. This node's own edges are its
 live links: it need not wait for its own words to come back.
 """
 

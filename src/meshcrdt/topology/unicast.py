@@ -1,4 +1,4 @@
-"""Messages to one peer, over as many hops as it takes, at least once (02; finding F31).
+"""Messages to one peer, over as many hops as it takes, at least once (finding F31).
 
 The sender keeps a message until the destination acknowledges it or its deadline passes,
 and says so exactly once: `Acked` or `Failed`. It sends again at an interval; the
