@@ -1,6 +1,6 @@
 """Why a key reads as it does: every held record of it, and which one wins for what reason.
 
-For operators who see a value that they did not expect (docs/protocol/replication.md, "explain"). Gossip
+For operators who see a value that they did not expect. Gossip
 tells where a record came from and what superseded it; the rule of the channel's type, which
 gossip does not know (finding F33), decides among those that are left.
 """

@@ -1,7 +1,8 @@
 """What a simulated run is made of, as data: size, duration, workload and faults.
 
-Swarm testing (Groce et al., ISSTA 2012): each run draws a random subset and intensity of the faults, so
-that rare combinations are met; a run with all faults on hides more than it shows.
+Swarm testing (Groce et al., ISSTA 2012): each run draws a random subset and intensity of
+the faults, so that rare combinations are met; a run with all faults on hides more than it
+shows.
 """
 
 from __future__ import annotations
