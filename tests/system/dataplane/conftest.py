@@ -216,10 +216,10 @@ class World:
             "gateway": {"addresses": [f"10.32.0.{number}/12"], "exposure": exposure},
         }
 
-    def build(self, count: int, **options: Any) -> list[Host]:
+    def build(self, count: int, *, mtu: int = 1500, **options: Any) -> list[Host]:
         """Start `count` hosts with a workload each, all knowing all."""
         numbers = range(1, count + 1)
-        hosts = [self.host(number) for number in numbers]
+        hosts = [self.host(number, mtu=mtu) for number in numbers]
         for number in numbers:
             self.namespace(f"w{number}")
         for host in hosts:

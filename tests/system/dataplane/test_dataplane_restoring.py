@@ -15,6 +15,16 @@ from meshcrdt.dataplane.namespaces import resolve_target
 pytestmark = [pytest.mark.root, pytest.mark.system, pytest.mark.timeout(120)]
 
 
+def mtus(world: Any, host: str, workload: str) -> dict[str, int]:
+    """Return the MTU of every device that carries workload traffic on one host."""
+    found = {}
+    for where in (host, f"{world.prefix}{workload}"):
+        for link in json.loads(world.run("ip", "-n", where, "-j", "link")):
+            if link["ifname"].startswith(("meshcrdt", "mc", "ethmc")):
+                found[link["ifname"]] = link["mtu"]
+    return found
+
+
 def test_a_process_is_a_target_and_its_end_is_noticed(world: Any) -> None:
     host = world.host(1).start()
     holder = subprocess.Popen(["unshare", "--net", "sleep", "300"])
@@ -55,6 +65,10 @@ def test_what_somebody_removes_comes_back(world: Any) -> None:
         ["bridge", "-n", host.name, "fdb", "del", mac, "dev", vxlan, "master"],
         ["bridge", "-n", host.name, "link", "set", "dev", vxlan, "neigh_suppress", "off"],
         ["ip", "netns", "exec", host.name, "nft", "flush", "ruleset"],
+        ["ip", "-n", host.name, "link", "set", "meshcrdt", "mtu", "1200"],
+        ["ip", "-n", host.name, "link", "set", vxlan, "mtu", "1200"],
+        ["ip", "-n", host.name, "link", "set", outside, "mtu", "1200"],
+        [*inside, "link", "set", "ethmc0", "mtu", "1200"],
         [*inside, "link", "del", "ethmc0"],
         [*inside, "link", "set", "ethmc0", "down"],
         [*inside, "addr", "flush", "dev", "ethmc0", "scope", "global"],
@@ -67,6 +81,24 @@ def test_what_somebody_removes_comes_back(world: Any) -> None:
         )
         assert world.reaches("w1", "10.32.0.12"), damage
     assert host.run("nft", "list", "ruleset").count("masquerade") == 4
+    assert set(mtus(world, host.name, "w1").values()) == {1450}
+
+
+def test_the_mtu_follows_the_underlay(world: Any) -> None:
+    one, two = world.build(2, mtu=1400)
+    for host in (one, two):
+        found = mtus(world, host.name, f"w{host.number}")
+        assert len(found) >= 4, found
+        assert set(found.values()) == {1350}, found
+    # 1,350 bytes pass in one piece, one more does not.
+    whole = ["-M", "do", "-s"]
+    assert world.reaches("w1", "10.32.0.12", *whole, "1322")
+    assert not world.reaches("w1", "10.32.0.12", *whole, "1323")
+    one.run("ip", "link", "set", "eth0", "mtu", "1350")
+    report = one.ask({"desired": world.desired(1, others=[2])})
+    assert (report["errors"], report["mtu"]) == ([], 1300)
+    assert set(mtus(world, one.name, "w1").values()) == {1300}
+    assert world.reaches("w1", "10.32.0.12", *whole, "1272")
 
 
 def test_reset_leaves_the_host_as_it_was(world: Any) -> None:
