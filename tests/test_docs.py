@@ -52,11 +52,13 @@ def test_every_example_runs_as_it_stands(code: str) -> None:
 def test_the_main_examples_are_there() -> None:
     names = [str(getattr(example, "id", "")) for example in examples()]
     assert any(name.startswith("README.md:") for name in names)
-    assert sum(name.startswith("docs/embedding.md:") for name in names) >= 4
+    assert sum(name.startswith("docs/embedding.md:") for name in names) >= 8
 
 
 def test_the_readme_example_shows_what_it_says() -> None:
     (code,) = EXAMPLE.findall((ROOT / "README.md").read_text())
+    assert "## Eleven lines" in (ROOT / "README.md").read_text()
+    assert sum(bool(line.strip()) for line in code.splitlines()) == 11
     done = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,

@@ -72,6 +72,9 @@ class RangeSet:
         place = bisect_right(bounds, start)
         return place % 2 == 1 and item.end <= bounds[place]
 
+    def __contains__(self, item: AddressRange | Cidr) -> bool:
+        return self.contains(item)
+
     def leq(self, other: RangeSet) -> bool:
         """Return True for a subset."""
         return not self.subtract(other)

@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import trio
+import trio.testing
 from attrs import frozen
 
 from meshcrdt.abc import Link, Listener, Transport

@@ -60,7 +60,7 @@ def test_contains_and_gaps_are_those_of_integers(
     ranges = RangeSet(items)
     held = model(items)
     wanted = model([probe])
-    assert ranges.contains(probe) == (wanted <= held)
+    assert ranges.contains(probe) == (probe in ranges) == (wanted <= held)
     for family, number in wanted:
         assert ranges.contains_address(family, number) == ((family, number) in held)
     gaps = list(ranges.gaps(probe))
