@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -13,6 +13,7 @@ import trio
 from attrs import evolve, frozen
 from trio.testing import wait_all_tasks_blocked
 
+from meshcrdt.base.limits import DEFAULT_LIMITS
 from meshcrdt.daemon.config import load_settings
 from meshcrdt.daemon.context import Control, Daemon
 from meshcrdt.daemon.http.app import make_app
@@ -21,6 +22,7 @@ from meshcrdt.daemon.http.peers import openapi_document
 from meshcrdt.ipam import outcomes
 from meshcrdt.mesh.birth import Security
 from meshcrdt.mesh.open import open_mesh
+from meshcrdt.node.views import NODE_CHANNELS
 
 DOCUMENT: Any = openapi_document()
 
@@ -42,19 +44,15 @@ class Api:
     def __init__(self, app: Any, daemon: Daemon) -> None:
         self.app = app
         self.daemon = daemon
+        self.sent: list[dict[str, Any]] = []
+        """What was sent in answer to the last call."""
 
-    async def call(
-        self,
-        method: str,
-        target: str,
-        body: Any = None,
-        *,
-        raw: bytes | None = None,
-        headers: Mapping[str, str] | None = None,
-    ) -> Answer:
+    def scope(
+        self, method: str, target: str, headers: Mapping[str, str] | None = None
+    ) -> dict[str, Any]:
+        """Return the ASGI scope of a request."""
         path, _, query = target.partition("?")
-        data = raw if raw is not None else b"" if body is None else json.dumps(body).encode()
-        scope = {
+        return {
             "type": "http",
             "asgi": {"version": "3.0"},
             "http_version": "1.1",
@@ -68,8 +66,20 @@ class Api:
             "client": None,
             "server": None,
         }
+
+    async def call(
+        self,
+        method: str,
+        target: str,
+        body: Any = None,
+        *,
+        raw: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        data = raw if raw is not None else b"" if body is None else json.dumps(body).encode()
+        scope = self.scope(method, target, headers)
         incoming = [{"type": "http.request", "body": data, "more_body": False}]
-        sent: list[dict[str, Any]] = []
+        sent = self.sent = []
 
         async def receive() -> dict[str, Any]:
             if incoming:
@@ -81,25 +91,42 @@ class Api:
             sent.append(message)
 
         await self.app(scope, receive, send)
-        return Answer(
-            sent[0]["status"],
-            {k.decode(): v.decode() for k, v in sent[0]["headers"]},
-            b"".join(message.get("body", b"") for message in sent[1:]),
-        )
+        return answer_of(sent)
 
     async def holds(self, method: str, target: str, body: Any = None, **more: Any) -> Answer:
         """Call, and check the answer against the document."""
         answer = await self.call(method, target, body, **more)
-        operation = operation_of(method, target)
-        assert str(answer.status) in operation["responses"], (method, target, answer)
-        content = operation["responses"][str(answer.status)].get("content", {})
-        if not content:
-            assert answer.body == b""
-            return answer
-        kind = answer.headers["content-type"].partition(";")[0]
-        assert kind in content, (kind, content)
-        check(answer.json, content[kind]["schema"], where=f"{method} {target}")
+        conforms(answer, method, target)
         return answer
+
+
+def answer_of(sent: Sequence[Mapping[str, Any]]) -> Answer:
+    return Answer(
+        sent[0]["status"],
+        {k.decode(): v.decode() for k, v in sent[0]["headers"]},
+        b"".join(message.get("body", b"") for message in sent[1:]),
+    )
+
+
+def conforms(answer: Answer, method: str, target: str) -> None:
+    """Check an answer against what the document says of its operation and code."""
+    responses = operation_of(method, target)["responses"]
+    assert str(answer.status) in responses, (method, target, answer)
+    content = resolved(responses[str(answer.status)]).get("content", {})
+    if not content:
+        assert answer.body == b""
+        return
+    kind = answer.headers["content-type"].partition(";")[0]
+    assert kind in content, (kind, content)
+    check(answer.json, content[kind]["schema"], where=f"{method} {target}")
+
+
+def resolved(node: Any) -> Any:
+    """Follow a reference into the components of the document."""
+    if "$ref" not in node:
+        return node
+    _, _, section, name = node["$ref"].split("/")
+    return DOCUMENT["components"][section][name]
 
 
 def operation_of(method: str, target: str) -> Any:
@@ -129,8 +156,11 @@ TYPES: Mapping[str, Any] = {
 
 def check(value: Any, schema: Any, *, where: str) -> None:
     """Check a value against the part of JSON Schema that the document uses."""
-    if "$ref" in schema:
-        schema = DOCUMENT["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+    schema = resolved(schema)
+    if "oneOf" in schema:
+        fitting = [one for one in schema["oneOf"] if fits(value, one)]
+        assert len(fitting) == 1, (where, value)
+        return
     if "const" in schema:
         assert value == schema["const"], where
     if "enum" in schema:
@@ -152,6 +182,14 @@ def check(value: Any, schema: Any, *, where: str) -> None:
     if isinstance(value, list) and "items" in schema:
         for item in value:
             check(item, schema["items"], where=f"{where}[]")
+
+
+def fits(value: Any, schema: Any) -> bool:
+    try:
+        check(value, schema, where="one of several")
+    except AssertionError:
+        return False
+    return True
 
 
 @pytest.fixture
@@ -210,6 +248,8 @@ def test_every_operation_has_an_id_of_its_own_and_a_summary() -> None:
     ids = [operation["operationId"] for operation in operations]
     assert len(set(ids)) == len(ids)
     assert all(operation["summary"].endswith(".") for operation in operations)
+    anywhere = {"401", "403", "405", "421", "500"}
+    assert all(anywhere <= set(operation["responses"]) for operation in operations)
 
 
 async def test_status_health_and_the_document(api: Api) -> None:
@@ -279,7 +319,8 @@ async def test_every_outcome_has_its_code(
 async def test_channels(api: Api) -> None:
     path = "/v1/channels/acme%2Fthings/k%2F1"
     assert (await api.holds("GET", path)).status == 404
-    for value in ({"a": [1, 2.5, None]}, "text", None, False, 0, []):
+    values: tuple[Any, ...] = ({"a": [1, 2.5, None]}, "text", None, False, 0, [])
+    for value in values:
         put = await api.holds("PUT", path, raw=json.dumps(value).encode())
         assert put.json == {"channel": "acme/things", "key": "k/1", "value": value}
         assert (await api.holds("GET", path)).json == {"value": value}
@@ -380,8 +421,61 @@ async def test_a_body_without_end_is_refused(api: Api) -> None:
 
 async def test_a_value_above_the_limit_is_refused(api: Api) -> None:
     answer = await api.holds("PUT", "/v1/channels/c/k", "x" * 70_000)
-    assert answer.status in (400, 503)
+    assert answer.status == 400
     assert "65536" in answer.json["detail"]
+
+
+async def test_a_full_quota_is_409_and_names_its_limit(api: Api) -> None:
+    channels_max = len(NODE_CHANNELS) + 1
+    limits = evolve(DEFAULT_LIMITS, streams_per_origin_max=channels_max)
+    async with open_mesh(name="n3", limits=limits) as mesh:
+        daemon = evolve(api.daemon, mesh=mesh)
+        full = Api(make_app(daemon), daemon)
+        assert (await full.holds("PUT", "/v1/channels/first/k", 1)).status == 200
+        answer = await full.holds("PUT", "/v1/channels/second/k", 1)
+        assert answer.status == 409
+        assert f"streams_per_origin_max is {channels_max}" in answer.json["detail"]
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert "retry-after" not in answer.headers
+        assert (await full.holds("PUT", "/v1/channels/first/k", 2)).status == 200
+
+
+async def test_a_watch_is_a_stream_of_the_events_of_the_document(api: Api) -> None:
+    path = "/v1/channels/acme"
+    await api.holds("PUT", f"{path}/a", 1)
+    send, sent = trio.open_memory_channel[dict[str, Any]](16)
+    gone = trio.Event()
+
+    async def receive() -> dict[str, Any]:
+        await gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def next_event() -> Any:
+        data = (await sent.receive())["body"].decode()
+        assert data.startswith("data: ")
+        assert data.endswith("\n\n")
+        return json.loads(data.removeprefix("data: "))
+
+    content = operation_of("GET", path)["responses"]["200"]["content"]["text/event-stream"]
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(api.app, api.scope("GET", f"{path}?watch"), receive, send.send)
+            start = await sent.receive()
+            assert start["status"] == 200
+            assert dict(start["headers"])[b"content-type"].startswith(b"text/event-stream")
+            events = [await next_event()]
+            await api.holds("PUT", f"{path}/b", [2])
+            events.append(await next_event())
+            await api.holds("DELETE", f"{path}/a")
+            events.append(await next_event())
+            gone.set()
+    assert events == [
+        {"kind": "snapshot", "entries": {"a": 1}},
+        {"kind": "change", "key": "b", "value": [2]},
+        {"kind": "change", "key": "a", "absent": True},
+    ]
+    for event in events:
+        check(event, content["schema"], where="watch")
 
 
 async def test_unknown_paths_and_methods_are_problems(api: Api) -> None:
@@ -390,6 +484,7 @@ async def test_unknown_paths_and_methods_are_problems(api: Api) -> None:
     answer = await api.call("POST", "/v1/status")
     assert answer.status == 405
     assert "GET" in answer.headers["allow"]
+    conforms(answer, "GET", "/v1/status")
 
 
 async def test_a_bug_is_one_line_and_no_traceback(
@@ -402,6 +497,10 @@ async def test_a_bug_is_one_line_and_no_traceback(
     with pytest.raises(ZeroDivisionError):
         # Starlette re-raises for the server's log after it has answered.
         await api.call("GET", "/v1/ipam")
+    answer = answer_of(api.sent)
+    assert answer.status == 500
+    assert b"secret detail" not in answer.body
+    conforms(answer, "GET", "/v1/ipam")
 
 
 async def test_stop_and_reset_name_what_to_wait_for(api: Api) -> None:
@@ -430,7 +529,7 @@ async def test_over_tcp_only_the_token_and_the_own_name_open(api: Api) -> None:
         ({}, 421),
     ]
     for headers, status in cases:
-        answer = await guarded.call("GET", "/v1/status", headers=headers)
+        answer = await guarded.holds("GET", "/v1/status", headers=headers)
         assert answer.status == status, headers
 
 

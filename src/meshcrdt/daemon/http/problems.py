@@ -80,11 +80,12 @@ def _status_of(error: Exception) -> HTTPStatus:
     match error:
         case UsageError():
             return HTTPStatus.BAD_REQUEST
-        case CapacityError() | ClosedError() | NotReady() | StoreError():
+        case ClosedError() | NotReady() | StoreError():
             return HTTPStatus.SERVICE_UNAVAILABLE
         case CommandError(code=ExitCode.FEATURE_OFF):
             return HTTPStatus.NOT_IMPLEMENTED
-        case CommandError():
+        case CapacityError() | CommandError():
+            # What is full stays full until somebody makes room: no Retry-After.
             return HTTPStatus.CONFLICT
         case _:
             return HTTPStatus.INTERNAL_SERVER_ERROR
