@@ -11,6 +11,8 @@ from collections import Counter, deque
 from collections.abc import Iterator
 from typing import TypeAlias
 
+from attrs import evolve
+
 from meshcrdt.errors import InternalError
 from meshcrdt.ipam.durable import AllocationRow, Use, allocation_key
 from meshcrdt.ipam.space import Space
@@ -53,11 +55,15 @@ class Allocations:
     # --- queries -----------------------------------------------------------------------
 
     def find(self, workload: str, subnet: Cidr) -> Address | None:
-        """Return the lowest address that a workload holds in a subnet."""
+        """Return the address that a workload was given in a subnet, else the lowest it claimed."""
         held = self._workloads.get(workload)
         if not held:
             return None
-        return min((a for a, within in held.items() if within == subnet), default=None)
+        mine = (address for address, within in held.items() if within == subnet)
+        return min(mine, key=self._claimed_last, default=None)
+
+    def _claimed_last(self, address: Address) -> tuple[bool, Address]:
+        return self._rows[address].use is Use.CLAIMED, address
 
     def row(self, address: Address) -> AllocationRow | None:
         """Return who holds an address, or who held it while it cools down."""
@@ -102,6 +108,15 @@ class Allocations:
         return self._subnet_set
 
     # --- changes -----------------------------------------------------------------------
+
+    def give_again(self, address: Address) -> Row:
+        """Return the row of an address that allocate gives once more.
+
+        One that was claimed counts as allocated from now on: a later claim of a lower address
+        must not change what the workload is given (I5).
+        """
+        self._rows[address] = evolve(self._rows[address], use=Use.ALLOCATED)
+        return self.row_again(address)
 
     def allocate(self, workload: str, subnet: Cidr) -> tuple[Address, Row] | None:
         """Give the workload a free address of the subnet, or return None."""

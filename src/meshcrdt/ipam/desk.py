@@ -160,7 +160,7 @@ class Desk:
         allocations, subnet = self._allocations, pending.subnet
         address = allocations.find(pending.workload, subnet)
         if address is not None:
-            rows.append(allocations.row_again(address))
+            rows.append(allocations.give_again(address))
             return Allocated(show(address, subnet))
         if len(allocations) >= self._limits.allocations_max:
             return Exhausted(f"this node holds allocations_max = {len(allocations)} addresses")
@@ -243,10 +243,12 @@ class Desk:
             f"{rest}, and the pool has none left"
         )
 
-    def cancel(self, workload: str) -> list[int]:
-        """End the allocations that a workload waits for; returns their requests."""
+    def cancel(self, workload: str, address: Address | None = None) -> list[int]:
+        """End the calls of a workload, or only its claims of one address; returns the requests."""
         ended = self._end(
-            [p for p in self._pending.values() if p.workload == workload and p.address is None]
+            pending
+            for pending in list(self._pending.values())
+            if pending.workload == workload and address in (None, pending.address)
         )
         return [pending.request for pending in ended]
 

@@ -198,18 +198,14 @@ class Ipam:
         self._engine.desk.check_workload(workload)
         turn, allocations = self._engine.turn, self._engine.holdings.allocations
         held = dict(allocations.held(workload))
+        number = None
         if address is not None:
             number, _ = parse_claim(address)
             held = {number: held[number]} if number in held else {}
-        else:
-            for waiting in self._engine.desk.cancel(workload):
-                self._engine.turn.answer(
-                    waiting, TimedOut(f"{workload} was released while it waited")
-                )
-        for number in held:
-            self._engine.turn.rows(
-                [self._engine.holdings.allocations.release(workload, number, now)]
-            )
+        for waiting in self._engine.desk.cancel(workload, number):
+            turn.answer(waiting, TimedOut(f"{workload} was released while it waited"))
+        for released in held:
+            turn.rows([allocations.release(workload, released, now)])
         shown = tuple(show(number, held[number]) for number in sorted(held))
         turn.answer(request, Released(shown))
         self._engine.progress(now)

@@ -175,6 +175,21 @@ def test_ipam_claim_from_own_block_and_again(make_cluster):
     assert refused == Refused("10.32.1.7 is in use by a", "a")
 
 
+@pytest.mark.parametrize("first", ["allocate", "claim"])
+def test_ipam_a_claim_never_changes_what_a_workload_is_given(make_cluster, first):
+    # Found by seeds 0 to 3 of the swarm: a lower address that was claimed took the place.
+    cluster = make_cluster("10.32.0.0/12")
+    if first == "claim":
+        cluster.claim(0, "a", "10.47.192.9")
+    given = cluster.allocate(0, "a")
+    assert cluster.claim(0, "a", "10.32.1.7") == Claimed("10.32.1.7/12")
+    assert cluster.allocate(0, "a") == given
+    cluster.restart(0)
+    assert cluster.allocate(0, "a") == given
+    cluster.release(0, "a", given.address)
+    assert cluster.allocate(0, "a") == Allocated("10.32.1.7/12")
+
+
 def test_ipam_claim_from_the_pool_carves_the_covering_block(make_cluster):
     cluster = make_cluster("10.32.0.0/12", count=2)
     assert cluster.claim(1, "a", "10.40.1.7") == Claimed("10.40.1.7/12")
@@ -323,6 +338,24 @@ def test_ipam_release_ends_the_allocation_that_waits(make_cluster):
     waiting = cluster.request
     cluster.release(1, f"w{waiting - 1}")
     assert isinstance(cluster.outcomes[waiting], TimedOut)
+
+
+def test_ipam_release_ends_the_claims_that_wait(make_cluster):
+    cluster = make_cluster("10.32.0.0/12", count=2)
+    cluster.reachable = False
+    waiting = {}
+    for address in ("10.40.0.1", "10.41.0.1", "10.42.0.1"):
+        assert cluster.claim(1, "a", address) is None
+        waiting[address] = cluster.request
+    cluster.release(1, "a", "10.41.0.1")
+    assert waiting["10.40.0.1"] not in cluster.outcomes
+    assert isinstance(cluster.outcomes[waiting["10.41.0.1"]], TimedOut)
+    cluster.release(1, "b")
+    assert waiting["10.40.0.1"] not in cluster.outcomes
+    cluster.release(1, "a")
+    assert isinstance(cluster.outcomes[waiting["10.40.0.1"]], TimedOut)
+    assert isinstance(cluster.outcomes[waiting["10.42.0.1"]], TimedOut)
+    cluster.check()
 
 
 def test_ipam_waiting_calls_are_bounded(make_cluster):
