@@ -19,6 +19,8 @@ class Report:
     bytes_sent: int = 0
     commands: int = 0
     acknowledged: int = 0
+    outcomes: dict[str, int] = field(factory=dict)
+    """How often each kind of outcome was heard, by the name of its record."""
     crashes: int = 0
     partitions: int = 0
     converged_after_s: float | None = None

@@ -1,85 +1,54 @@
-"""What users do to the simulated cluster, and what they were promised.
+"""What users do to the simulated cluster: one random command at a time.
 
-The ledger remembers every command and every acknowledgement, from the users' side only, so
-that the checkers compare promises with the truth and not the code with itself.
+The promises that come of it are kept in the ledger.
 """
 
 from __future__ import annotations
 
-from attrs import define, field
+from attrs import frozen
 
 from meshcrdt.base.dice import Dice
-from meshcrdt.ipam.outcomes import Allocated
+from meshcrdt.base.ids import PeerId
+from meshcrdt.crdt import GCounter
 from meshcrdt.node import events
-from meshcrdt.node.effects import Reply
-from meshcrdt.node.outcomes import Written
+from meshcrdt.ranges import Cidr, format_address
 from meshcrdt.sim.clockwork import Clockwork
 from meshcrdt.sim.host import Host
+from meshcrdt.sim.ledger import CHANNEL, COUNTER, SHARED, Asked, Ledger
+from meshcrdt.sim.network import SCHEME
 
-CHANNEL = "sim/services"
-NAMES = "names"
-SHARED = b"shared"
 DOMAIN = "mesh.internal."
 KEYS_PER_HOST = 6
 WORKLOADS_PER_HOST = 8
 NAMES_PER_HOST = 3
 COMMAND_TIMEOUT_S = 10.0
+RARELY = 0.02
+"""The share of commands that change whom a host dials."""
 
 
-@define
-class Asked:
-    """One command in flight or done."""
+@frozen
+class Increment:
+    """Adds one for a host; a class and not a function, so that its repr is the same each run."""
 
-    request: int
-    host: str
-    boots: int
-    at: float
-    command: events.Command
-    deadline: float
-    outcome: object | None = None
+    origin: PeerId
 
-
-@define
-class Register:
-    """One single-writer key: what its writer was promised, and what may still come true.
-
-    `attempts` holds (request, value): the last acknowledged write and every later attempt,
-    any of which may be read at the end.
-    """
-
-    attempts: list[tuple[int, bytes | None]] = field(factory=lambda: [(0, None)])
-
-    def attempted(self, request: int, value: bytes | None) -> None:
-        """A write was tried: it may come true."""
-        self.attempts.append((request, value))
-
-    def acknowledged(self, request: int) -> None:
-        """A write was acknowledged: everything tried before it is history."""
-        self.attempts = [entry for entry in self.attempts if entry[0] >= request]
-
-    @property
-    def possible(self) -> list[bytes | None]:
-        """Return the values that may be read."""
-        return [value for _, value in self.attempts]
+    def __call__(self, counter: GCounter) -> GCounter:
+        """Return the delta."""
+        return counter.increment(self.origin)
 
 
 class Workload:
-    """Draws random commands and keeps the ledger."""
+    """Draws random commands and gives them to random hosts."""
 
-    def __init__(self, clock: Clockwork, dice: Dice, hosts: list[Host]) -> None:
+    def __init__(self, clock: Clockwork, dice: Dice, hosts: list[Host], *, universe: str) -> None:
         self.clock = clock
         self.dice = dice
         self.hosts = hosts
-        self.asked: dict[int, Asked] = {}
-        self.open: dict[int, Asked] = {}
-        self.registers: dict[tuple[str, bytes], Register] = {}
-        self.held: dict[tuple[str, str], str] = {}
-        """(host, workload) -> address that was acknowledged and not asked back since."""
-        self.promises_broken: list[str] = []
-        self.acknowledged = 0
+        self.ledger = Ledger(clock)
+        self._universe = Cidr.parse(universe)
         self._next = 0
         for host in hosts:
-            host.on_reply = self.replied
+            host.on_reply = self.ledger.replied
 
     def one(self) -> None:
         """Give one random command to one random running host."""
@@ -89,109 +58,97 @@ class Workload:
         host = self.dice.choice(running)
         self._next += 1
         command = self._draw(host, self._next)
-        asked = Asked(
-            request=self._next,
-            host=host.name,
-            boots=host.boots,
-            at=self.clock.now,
-            command=command,
-            deadline=self.clock.now + COMMAND_TIMEOUT_S,
-        )
-        self.asked[asked.request] = self.open[asked.request] = asked
-        self._attempted(host, command)
+        deadline = self.clock.now + COMMAND_TIMEOUT_S
+        asked = Asked(self._next, host.name, host.boots, self.clock.now, command, deadline)
+        if isinstance(command, events.AwaitReceipt) and host.node is not None:
+            asked.targets = command.targets or tuple(host.node.topology.members())
+        self.ledger.attempt(asked)
         host.command(command)
 
     def _draw(self, host: Host, request: int) -> events.Command:
+        if self.dice.chance(RARELY):
+            command = self._peering(host, request)
+            if command is not None:
+                return command
         roll = self.dice.integer(0, 99)
-        workload = f"{host.name}-w{self.dice.integer(1, WORKLOADS_PER_HOST)}"
-        key = f"{host.name}-k{self.dice.integer(1, KEYS_PER_HOST)}".encode()
-        deadline = self.clock.now + COMMAND_TIMEOUT_S
         if roll < 30:
-            return events.Put(request, CHANNEL, key, f"v{request}".encode())
-        if roll < 40:
-            return events.Delete(request, CHANNEL, key)
-        if roll < 50:
-            # Shared keys: any host writes them; they must converge, to a value somebody wrote.
-            return events.Put(request, CHANNEL, SHARED, f"v{request}".encode())
-        if roll < 53:
-            return events.Delete(request, CHANNEL, SHARED)
-        if roll < 75:
-            return events.Allocate(request, workload, None, deadline)
+            return self._entry(host, request)
+        if roll < 38:
+            return events.Mutate(request, COUNTER, GCounter, Increment(host.identity.peer))
+        if roll < 70:
+            return self._address(host, request)
+        if roll < 80:
+            return self._endpoints(host, request)
         if roll < 90:
-            return events.Release(request, workload)
+            return self._receipt(host, request) or self._entry(host, request)
         name = f"{host.name}-n{self.dice.integer(1, NAMES_PER_HOST)}"
         addresses = () if self.dice.chance(0.3) else (f"10.99.0.{request % 250 + 1}",)
         return events.SetName(request, name, addresses)
 
-    def _attempted(self, host: Host, command: events.Command) -> None:
-        written = _written(command)
-        if written is not None:
-            channel, key, value = written
-            register = self.registers.setdefault((channel, key), Register())
-            register.attempted(command.request, value)
-        elif isinstance(command, events.Release):
-            self.held.pop((host.name, command.workload), None)
+    def _entry(self, host: Host, request: int) -> events.Command:
+        # Shared keys: any host writes them; they must converge, to a value somebody wrote.
+        own = f"{host.name}-k{self.dice.integer(1, KEYS_PER_HOST)}".encode()
+        key = SHARED if self.dice.chance(0.25) else own
+        if self.dice.chance(0.25):
+            return events.Delete(request, CHANNEL, key)
+        return events.Put(request, CHANNEL, key, f"v{request}".encode())
 
-    def replied(self, host: Host, reply: Reply) -> None:
-        """Take an answer; two answers to one command are a broken promise."""
-        asked = self.open.pop(reply.request, None)
-        if asked is None:
-            self.promises_broken.append(f"{host.name} answered request {reply.request} twice")
-            return
-        asked.outcome = reply.outcome
-        self.clock.trace(host.name, "reply", reply.request, repr(reply.outcome))
-        late = self.clock.now - asked.deadline
-        awake = host.paused_until + 1.0 < self.clock.now
-        if late > 1.0 and awake and isinstance(asked.command, events.Allocate):
-            self.promises_broken.append(
-                f"{host.name} answered request {reply.request} {late:.1f} s after its deadline"
-            )
-        if isinstance(reply.outcome, Written):
-            self.acknowledged += 1
-            written = _written(asked.command)
-            if written is not None:
-                self.registers[written[:2]].acknowledged(reply.request)
-        elif isinstance(reply.outcome, Allocated) and isinstance(asked.command, events.Allocate):
-            self.acknowledged += 1
-            self._allocated(host, asked.command.workload, reply.outcome.address)
+    def _address(self, host: Host, request: int) -> events.Command:
+        roll = self.dice.integer(0, 99)
+        workload = f"{host.name}-w{self.dice.integer(1, WORKLOADS_PER_HOST)}"
+        deadline = self.clock.now + COMMAND_TIMEOUT_S
+        if roll < 50:
+            return events.Allocate(request, workload, None, deadline)
+        if roll < 70:
+            return events.Claim(request, workload, self._claimable(host), deadline)
+        held = sorted(self.ledger.held.get((host.name, workload), ()))
+        if held and self.dice.chance(0.3):
+            return events.Release(request, workload, self.dice.choice(held).partition("/")[0])
+        return events.Release(request, workload)
 
-    def _allocated(self, host: Host, workload: str, address: str) -> None:
-        if any(
-            isinstance(other.command, events.Release)
-            and other.command.workload == workload
-            and other.host == host.name
-            for other in self.open.values()
-        ):
-            return  # a release is under way: which of the two came last is not known here
-        before = self.held.get((host.name, workload))
-        if before is not None and before != address:
-            self.promises_broken.append(
-                f"{workload} held {before} and was given {address} without a release"
-            )
-        self.held[host.name, workload] = address
+    def _claimable(self, host: Host) -> str:
+        """Return an address in or just beside a block of the host, or anywhere."""
+        core = host.node.core if host.node is not None else None
+        blocks = core.ipam.blocks if core is not None else ()
+        first, end = self._universe.network, self._universe.end
+        if blocks and self.dice.chance(0.6):
+            block = self.dice.choice(list(blocks)).cidr
+            first, end = max(first, block.network - 4), min(end, block.end + 4)
+        return format_address(self._universe.family, self.dice.integer(first, end - 1))
 
-    def host_crashed(self, host: Host) -> None:
-        """Nobody will answer what a dead process was asked."""
-        for request in [r for r, asked in self.open.items() if asked.host == host.name]:
-            asked = self.open.pop(request)
-            if isinstance(asked.command, events.Allocate | events.Release):
-                # It may or may not have happened: the address is no longer a promise.
-                self.held.pop((host.name, asked.command.workload), None)
+    def _endpoints(self, host: Host, request: int) -> events.Command:
+        number = self.dice.integer(1, WORKLOADS_PER_HOST)
+        count = self.dice.integer(0, 2)
+        at = self.hosts.index(host)
+        addresses = tuple(f"10.98.{at}.{number * 4 + offset}" for offset in range(count))
+        mac = f"02:00:00:00:00:{request % 256:02x}"
+        return events.SetWorkload(request, f"{host.name}-e{number}", addresses, mac)
 
-    def overdue(self, slack_s: float) -> list[Asked]:
-        """Return commands whose host runs and that should have been answered long ago."""
-        now = self.clock.now
-        return [asked for asked in self.open.values() if asked.deadline + slack_s < now]
-
-
-def _written(command: events.Command) -> tuple[str, bytes, bytes | None] | None:
-    """Return (channel, key, value) of a write to a key that only one host writes."""
-    match command:
-        case events.Put() if command.key != SHARED:
-            return CHANNEL, command.key, command.value
-        case events.Delete() if command.key != SHARED:
-            return CHANNEL, command.key, None
-        case events.SetName():
-            return NAMES, command.name.encode(), ",".join(command.addresses).encode() or None
-        case _:
+    def _receipt(self, host: Host, request: int) -> events.Command | None:
+        written = self.ledger.written.get(host.name)
+        if written is None:
             return None
+        peers = [other.identity.peer for other in self.hosts if other is not host]
+        targets = None
+        if peers and self.dice.chance(0.7):
+            targets = tuple(self.dice.sample(peers, self.dice.integer(1, len(peers))))
+        return events.AwaitReceipt(
+            request,
+            written.channel,
+            written.epoch.counter,
+            written.epoch.instance,
+            written.seq,
+            targets,
+            events.Durability.DURABLE,
+            self.clock.now + COMMAND_TIMEOUT_S,
+        )
+
+    def _peering(self, host: Host, request: int) -> events.Command | None:
+        """Change whom a host dials besides the first, which it is told at each start."""
+        others = [other.name for other in self.hosts[1:] if other is not host]
+        if not others:
+            return None
+        address = SCHEME + self.dice.choice(others)
+        if self.dice.chance(0.7):
+            return events.Connect(request, (address,))
+        return events.Forget(request, (address,))

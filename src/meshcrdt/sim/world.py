@@ -8,10 +8,12 @@ from meshcrdt.base.dice import Dice
 from meshcrdt.base.ids import BOTTOM_EPOCH
 from meshcrdt.ipam.genesis import Genesis
 from meshcrdt.node.config import NodeConfig
+from meshcrdt.node.events import AwaitReceipt
 from meshcrdt.sim import checkers
 from meshcrdt.sim.clockwork import Clockwork
 from meshcrdt.sim.disk import Disk
 from meshcrdt.sim.host import Host, Step
+from meshcrdt.sim.ledger import Asked
 from meshcrdt.sim.memo import VerifyMemo
 from meshcrdt.sim.network import SCHEME, Network
 from meshcrdt.sim.report import Report
@@ -35,7 +37,11 @@ class World:
         self._verify = VerifyMemo()
         self._over = False
         self.hosts = [self._make_host(index) for index in range(scenario.nodes)]
-        self.workload = Workload(self.clock, self.dice.fork("workload"), self.hosts)
+        self.workload = Workload(
+            self.clock, self.dice.fork("workload"), self.hosts, universe=scenario.universes[0]
+        )
+        self.ledger = self.workload.ledger
+        self.ledger.on_reached = self._reached
         for host in self.hosts:
             host.on_step = self._stepped
         first = self.hosts[0]
@@ -114,8 +120,11 @@ class World:
         for host in self.hosts:
             self._found(checkers.check_stepped(host))
         self._found(checkers.check_addresses(self.hosts))
-        self._found(checkers.check_held(self.workload, self.hosts))
-        self._found(checkers.check_promises(self.workload))
+        self._found(checkers.check_held(self.ledger, self.hosts))
+        self._found(checkers.check_promises(self.ledger))
+
+    def _reached(self, asked: Asked, command: AwaitReceipt) -> None:
+        self._found(checkers.check_receipt(asked, command, self.hosts))
 
     def _half_minute(self) -> None:
         for host in self.hosts:
@@ -152,7 +161,7 @@ class World:
         host = self._fate.choice(running)
         self.report.crashes += 1
         host.crash()
-        self.workload.host_crashed(host)
+        self.ledger.host_crashed(host)
         down = self.scenario.faults.down_for_s * self._fate.uniform(0.2, 1.5)
         self.clock.after(down, lambda: self._restart(host))
 
@@ -179,7 +188,7 @@ class World:
         healed_at = self.clock.now
         while self.clock.now < healed_at + self.scenario.settle_s:
             self.clock.run_until(self.clock.now + 1.0)
-            quiet = not self.workload.open
+            quiet = not self.ledger.open
             if quiet and checkers.converged(self.hosts):
                 self.report.converged_after_s = self.clock.now - healed_at
                 break
@@ -188,10 +197,11 @@ class World:
 
     def _finish(self) -> None:
         self._second()
-        self._found(checkers.check_end(self.workload, self.hosts, self.clock.now))
+        self._found(checkers.check_end(self.ledger, self.hosts, self.clock.now))
         self.report.trace_hash = self.clock.trace_hash
         self.report.steps = self.clock.steps
         self.report.frames = self.network.frames
         self.report.bytes_sent = self.network.bytes_sent
-        self.report.commands = len(self.workload.asked)
-        self.report.acknowledged = self.workload.acknowledged
+        self.report.commands = len(self.ledger.asked)
+        self.report.outcomes = dict(self.ledger.outcomes)
+        self.report.acknowledged = self.ledger.acknowledged
