@@ -40,6 +40,15 @@ async def server() -> AsyncIterator[DnsServer]:
         nursery.cancel_scope.cancel()
 
 
+async def test_the_server_tells_its_own_address(server: DnsServer) -> None:
+    with trio.socket.socket(type=socket.SOCK_DGRAM) as asker:
+        await asker.connect(("127.0.0.1", port_of(server)))
+        await asker.send(query("ns.mesh.internal.").to_wire())
+        with trio.fail_after(5):
+            response = dns.message.from_wire(await asker.recv(4096))
+    assert response.answer[0][0].address == "127.0.0.1"
+
+
 def port_of(server: DnsServer) -> int:
     return int(server.address.rpartition(":")[2])
 

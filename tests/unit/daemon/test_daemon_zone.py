@@ -86,6 +86,35 @@ def test_verdicts(zone: Zone, name: str, kind: str, verdict: Verdict) -> None:
 
 
 @pytest.mark.parametrize(
+    ("address", "kind", "texts"),
+    [
+        ("10.32.0.9", "A", ["10.32.0.9"]),
+        ("10.32.0.9", "ANY", ["10.32.0.9"]),
+        ("10.32.0.9", "AAAA", []),
+        ("fd00:1::9", "AAAA", ["fd00:1::9"]),
+        ("fe80::9%eth0", "AAAA", ["fe80::9"]),
+        ("0.0.0.0", "A", []),
+        ("::", "AAAA", []),
+        (None, "A", []),
+    ],
+)
+def test_the_zones_own_server_is_where_it_listens(
+    zone: Zone, address: str | None, kind: str, texts: list[str]
+) -> None:
+    served = zone if address is None else zone.served_at(address)
+    assert served.query("mesh.internal.", "NS").answers[0].text == "ns.mesh.internal."
+    answer = served.query("NS.mesh.internal.", kind)
+    assert answer.verdict is (Verdict.ANSWER if texts else Verdict.NODATA)
+    assert [(r.owner, r.text) for r in answer.answers] == [("NS.mesh.internal.", t) for t in texts]
+
+
+def test_a_workload_that_is_called_ns_keeps_its_name() -> None:
+    zone = Zone("mesh.internal", Table({"ns.mesh.internal": ("10.32.0.7",)}))
+    answer = zone.served_at("10.32.0.9").query("ns.mesh.internal.", "A")
+    assert [record.text for record in answer.answers] == ["10.32.0.7"]
+
+
+@pytest.mark.parametrize(
     ("name", "kind", "verdict", "texts"),
     [
         ("1.0.32.10.in-addr.arpa.", "PTR", Verdict.ANSWER, ["web.mesh.internal."]),

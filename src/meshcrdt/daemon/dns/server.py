@@ -38,6 +38,7 @@ class DnsServer:
 
     async def run(self, zone: Zone) -> None:
         """Serve until cancelled, then close."""
+        zone = zone.served_at(self._udp.getsockname()[0])
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._serve_udp, zone)

@@ -75,9 +75,20 @@ class NameSource(Protocol):
 class Zone:
     """Answers queries from a source of names."""
 
-    def __init__(self, domain: str, source: NameSource) -> None:
+    def __init__(self, domain: str, source: NameSource, *, server: tuple[str, ...] = ()) -> None:
         self.domain = domain.rstrip(".").lower() + "."
         self._source = source
+        self._server = server
+        """Addresses of the name server that the zone names as its own."""
+
+    def served_at(self, address: str) -> Zone:
+        """Return this zone with `ns.DOMAIN` at the listener's address.
+
+        A listener on every address (0.0.0.0, ::) has none that could be told.
+        """
+        host = ipaddress.ip_address(address.partition("%")[0])
+        server = () if host.is_unspecified else (str(host),)
+        return Zone(self.domain, self._source, server=server)
 
     def query(self, name: str, kind: str, *, rotation: int = 0) -> Answer:
         """Answer one query of class IN.
@@ -94,7 +105,10 @@ class Zone:
         if lowered == self.domain:
             return self._apex(name, kind)
         addresses = self._source.lookup(lowered.rstrip("."))
-        if not addresses:
+        if lowered == f"ns.{self.domain}":
+            # The NS and SOA records name it, so it is there whether or not somebody set it.
+            addresses = addresses or self._server
+        elif not addresses:
             return self._absent(lowered)
         found = [
             Record(name, family, text)
@@ -200,5 +214,5 @@ def _family(text: str) -> str:
 
 
 def _turned(addresses: tuple[str, ...], rotation: int) -> tuple[str, ...]:
-    first = rotation % len(addresses)
+    first = rotation % max(len(addresses), 1)
     return addresses[first:] + addresses[:first]
