@@ -1,7 +1,8 @@
-"""Our Noise against vectors: our own file always, the public collection where it is.
+"""Our Noise against vectors: our own file always, the public collections where they are.
 
-The public collection (cacophony and snow) is large; name its file in the environment
-variable MESHCRDT_NOISE_VECTORS to run it too.
+The public collections (cacophony and snow) are large; name one of their files in the
+environment variable MESHCRDT_NOISE_VECTORS to run all of it that is of the XX family with
+our key agreement, cipher and hash.
 """
 
 from __future__ import annotations
@@ -14,18 +15,29 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from meshcrdt.trust.noise import HandshakeState, Role
+from meshcrdt.errors import UsageError
+from meshcrdt.trust.noise import HandshakeState, Role, parse_pattern
 
 OWN = Path(__file__).parents[2] / "vectors" / "noise_xxpsk0_psk3.json"
-PATTERNS = ("XX", "XXpsk0", "XXpsk1", "XXpsk2", "XXpsk3", "XXpsk0+psk3", "XXpsk0+psk1")
+
+
+def is_ours(protocol: str) -> bool:
+    try:
+        parse_pattern(protocol)
+    except UsageError:
+        return False
+    return True
 
 
 def load() -> list[Any]:
     vectors = json.loads(OWN.read_text(encoding="utf-8"))["vectors"]
     public = os.environ.get("MESHCRDT_NOISE_VECTORS")
     if public:
-        found = json.loads(Path(public).read_text(encoding="utf-8"))["vectors"]
-        vectors += [v for v in found if v["protocol_name"].split("_")[1] in PATTERNS]
+        path = Path(public)
+        found = json.loads(path.read_text(encoding="utf-8"))["vectors"]
+        ours = [vector for vector in found if is_ours(vector["protocol_name"])]
+        assert ours, f"{public} has no vector of Noise_XX with our suite"
+        vectors += [{"from": path.name, **vector} for vector in ours]
     return list(vectors)
 
 
