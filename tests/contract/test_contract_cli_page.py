@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from pathlib import Path
 
@@ -55,6 +56,13 @@ def test_a_section_has_the_arguments_and_options_of_its_verb(typed: str) -> None
     rows = [row for row in section.splitlines() if row.startswith("| `--")]
     documented = {word for row in rows for word in re.findall(r"`(--[\w-]+)`", row.split(" | ")[0])}
     assert documented == options
+
+
+@pytest.mark.parametrize("typed", COMMANDS)
+def test_a_section_says_what_the_help_says(typed: str) -> None:
+    text = inspect.cleandoc(COMMANDS[typed].help or "")
+    assert text
+    assert f"\n{text}\n" in SECTIONS[typed]
 
 
 def test_the_options_of_launch_name_their_variables() -> None:

@@ -14,6 +14,7 @@ from attrs import evolve, frozen
 from trio.testing import wait_all_tasks_blocked
 
 from meshcrdt.base.limits import DEFAULT_LIMITS
+from meshcrdt.daemon import values
 from meshcrdt.daemon.config import load_settings
 from meshcrdt.daemon.context import Control, Daemon
 from meshcrdt.daemon.http.app import make_app
@@ -252,6 +253,13 @@ def test_every_operation_has_an_id_of_its_own_and_a_summary() -> None:
     assert all(anywhere <= set(operation["responses"]) for operation in operations)
 
 
+def test_the_document_has_the_defaults_and_bounds_of_a_token() -> None:
+    body = DOCUMENT["paths"]["/v1/token"]["post"]["requestBody"]["content"]["application/json"]
+    ttl_s, uses = body["schema"]["properties"]["ttl_s"], body["schema"]["properties"]["uses"]
+    assert (ttl_s["default"], ttl_s["maximum"]) == (values.TOKEN_TTL_S, values.TOKEN_TTL_S_MAX)
+    assert (uses["default"], uses["maximum"]) == (values.TOKEN_USES, values.TOKEN_USES_MAX)
+
+
 async def test_status_health_and_the_document(api: Api) -> None:
     status = (await api.holds("GET", "/v1/status")).json
     assert (status["state"], status["name"], status["minority"]) == ("ready", "n1", False)
@@ -319,8 +327,8 @@ async def test_every_outcome_has_its_code(
 async def test_channels(api: Api) -> None:
     path = "/v1/channels/acme%2Fthings/k%2F1"
     assert (await api.holds("GET", path)).status == 404
-    values: tuple[Any, ...] = ({"a": [1, 2.5, None]}, "text", None, False, 0, [])
-    for value in values:
+    bodies: tuple[Any, ...] = ({"a": [1, 2.5, None]}, "text", None, False, 0, [])
+    for value in bodies:
         put = await api.holds("PUT", path, raw=json.dumps(value).encode())
         assert put.json == {"channel": "acme/things", "key": "k/1", "value": value}
         assert (await api.holds("GET", path)).json == {"value": value}

@@ -17,6 +17,7 @@ from typing import Any
 import trio
 from attrs import frozen
 
+from meshcrdt.daemon import values
 from meshcrdt.daemon.config import Settings
 from meshcrdt.daemon.context import Control, Daemon
 from meshcrdt.daemon.dns.server import DnsServer
@@ -215,7 +216,7 @@ class _Running:
             starter.say(
                 [
                     f"cluster {mesh.cluster}: this token adds a host, for an hour:",
-                    mesh.token(ttl_s=3_600.0),
+                    mesh.token(ttl_s=values.TOKEN_TTL_S),
                 ]
             )
         else:

@@ -22,7 +22,10 @@ MTU_MIN = 576
 MTU_MAX = 65_535
 MTU_AUTO = "auto"
 TIMEOUT_S_MAX = 300.0
+TOKEN_TTL_S = 3_600.0
 TOKEN_TTL_S_MAX = 86_400.0 * 30
+TOKEN_USES = 100
+TOKEN_USES_MAX = 65_535
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)?")
 _UNIT_S = {None: 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}

@@ -6,12 +6,12 @@ from typing import Any
 
 import click
 
-from meshcrdt.daemon.cli.app import Common, common_options, verb
+from meshcrdt.daemon import values
+from meshcrdt.daemon.cli.app import Common, common_options, example_text, verb
 from meshcrdt.daemon.cli.output import count, table
 from meshcrdt.daemon.cli.parameters import MEMBER, PEER, TTL
 
-TOKEN_TTL_S = 3_600.0
-TOKEN_USES = 100
+CREATE_EXAMPLE = "meshcrdt token create | ssh host3 meshcrdt launch HOST1 --join-file -"
 
 
 @verb("status", example="meshcrdt status --json")
@@ -37,27 +37,31 @@ def forget(common: Common, peers: tuple[str, ...]) -> None:
     common.emit(result if result is not None else {})
 
 
-@click.group("token", context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    "token",
+    epilog=example_text(CREATE_EXAMPLE),
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @common_options
 def token() -> None:
     """Make tokens that add a host."""
 
 
-@verb("create", example="meshcrdt token create | ssh host3 meshcrdt launch HOST1 --join-file -")
+@verb("create", example=CREATE_EXAMPLE)
 @click.option(
     "--ttl",
     "ttl_s",
     metavar="S",
     type=TTL,
-    default=f"{TOKEN_TTL_S:g}",
+    default=f"{values.TOKEN_TTL_S:g}",
     show_default=True,
     help="How long the token opens the door.",
 )
 @click.option(
     "--uses",
     metavar="N",
-    type=click.IntRange(1, 65_535),
-    default=TOKEN_USES,
+    type=click.IntRange(1, values.TOKEN_USES_MAX),
+    default=values.TOKEN_USES,
     show_default=True,
     help="How many hosts it lets in.",
 )

@@ -17,7 +17,10 @@ ATTACH_TIMEOUT_S = 15.0
 @click.argument("addresses", metavar="[ADDR]...", type=ATTACH_ADDRESS, nargs=-1)
 @click.option("--name", metavar="FQDN", type=NAME, help="Name that resolves to the workload.")
 def attach(common: Common, target: str, addresses: tuple[str, ...], name: str | None) -> None:
-    """Connect TARGET: netns:PATH, pid:N or a container; ADDR is an address, ip:… or net:CIDR."""
+    """Connect TARGET: netns:PATH, pid:N or a container.
+
+    ADDR is an address (also as ip:ADDRESS), net:CIDR or net:default.
+    """
     body: dict[str, object] = {"target": target}
     if addresses:
         body["addresses"] = list(addresses)

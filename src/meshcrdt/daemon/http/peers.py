@@ -17,10 +17,6 @@ from meshcrdt.daemon.http.requests import Fields
 from meshcrdt.daemon.options import peer_address
 from meshcrdt.daemon.status import status_object
 
-TOKEN_TTL_S = 3_600.0
-TOKEN_USES = 100
-USES_MAX = 65_535
-
 
 class PeerRoutes:
     """The routes about this daemon and its peers."""
@@ -84,8 +80,8 @@ class PeerRoutes:
     async def token(self, request: Request) -> Response:
         """POST /v1/token: a token that adds a host."""
         fields = await Fields.of(request, "ttl_s", "uses")
-        ttl_s = fields.seconds("ttl_s", TOKEN_TTL_S, high=values.TOKEN_TTL_S_MAX)
-        uses = fields.integer("uses", TOKEN_USES, low=1, high=USES_MAX)
+        ttl_s = fields.seconds("ttl_s", values.TOKEN_TTL_S, high=values.TOKEN_TTL_S_MAX)
+        uses = fields.integer("uses", values.TOKEN_USES, low=1, high=values.TOKEN_USES_MAX)
         if self._daemon.settings.insecure:
             raise feature_off(
                 "this node runs with --insecure: there is no secret, hosts join by address alone"
