@@ -54,10 +54,6 @@ class Settings:
             raise AttributeError(name)
         return self._chosen[name].value
 
-    def items(self) -> tuple[tuple[str, Setting], ...]:
-        """Return every setting in the order of the table, as `config show` prints it."""
-        return tuple(self._chosen.items())
-
 
 def load_settings(
     flags: Mapping[str, Any],

@@ -21,8 +21,6 @@ from meshcrdt.daemon.demo.relay import Relay
 NAMES = ("n1", "n2", "n3", "n4", "n5")
 SMALL_SIDE, LARGE_SIDE = NAMES[:2], NAMES[2:]
 CHANNEL = "demo/services"
-NOTICE_TIMEOUT_S = 10.0
-CONVERGE_TIMEOUT_S = 15.0
 POLL_S = 0.15
 
 

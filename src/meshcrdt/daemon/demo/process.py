@@ -102,19 +102,6 @@ class DaemonProcess:
         """Run a verb with `--json`; returns its object."""
         return json.loads(await self.run(*verb, "--json"))
 
-    def kill(self) -> None:
-        """End it as a power cut would."""
-        if self._process is not None:
-            self._process.send_signal(signal.SIGKILL)
-
-    async def stop(self) -> None:
-        """End it in an orderly way."""
-        if self._process is None or self._process.poll() is not None:
-            return
-        self._process.send_signal(signal.SIGTERM)
-        with trio.move_on_after(STOP_TIMEOUT_S):
-            await self._process.wait()
-
 
 async def _end_with_grace(process: trio.Process) -> None:
     """What cancelling does to a daemon: SIGTERM, and SIGKILL when that is not enough."""

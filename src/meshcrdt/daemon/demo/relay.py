@@ -19,7 +19,6 @@ class Relay:
         self._target_port = target_port
         self._open = trio.Event()
         self._open.set()
-        self.forwarded_bytes = 0
 
     @classmethod
     async def start(cls, nursery: trio.Nursery, target_port: int) -> Relay:
@@ -60,7 +59,6 @@ class Relay:
             while data := await source.receive_some(CHUNK_BYTES):
                 await self._open.wait()
                 await sink.send_all(data)
-                self.forwarded_bytes += len(data)
         except trio.BrokenResourceError:
             # One end was reset; the other is told by closing both.
             pass
