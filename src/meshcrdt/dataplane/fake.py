@@ -1,7 +1,8 @@
 """A kernel in memory, strict: what Linux would refuse, it refuses.
 
 It proves plans without root: the order (no port before its bridge), the absence of
-duplicates, and that what was planned reaches what was wanted.
+duplicates, and that what was planned reaches what was wanted. It ships, as all fakes do:
+embedders test what they build on the Linux dataplane against it (docs: dataplane).
 """
 
 from __future__ import annotations
