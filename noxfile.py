@@ -50,15 +50,22 @@ def docs(session: nox.Session) -> None:
 
 @nox.session
 def soak(session: nox.Session) -> None:
-    """Deep runs: many seeds, many examples."""
-    paths = ("tests/property", "tests/sim", *session.posargs)
-    session.run("pytest", "-q", "-n", WORKERS, *paths, env={"MESHCRDT_SOAK": "1"})
+    """Deep runs: ten times the seeds, twenty times the examples."""
+    deep(session, "tests/property", "tests/sim", *session.posargs)
 
 
 @nox.session
 def fuzz(session: nox.Session) -> None:
-    """Decoders against a million inputs."""
-    session.run("pytest", "-q", "tests/property", "-k", "fuzz", env={"MESHCRDT_SOAK": "1"})
+    """Decoders, handshakes and doors against what a stranger may send, as deep."""
+    hostile = ("wire", "trust_handshake", "trust_noise", "gossip_hostile", "node_hostile")
+    paths = (f"tests/property/test_property_{name}.py" for name in hostile)
+    deep(session, *paths, *session.posargs)
+
+
+def deep(session: nox.Session, *arguments: str) -> None:
+    """Run tests at depth; what takes long there is not stuck."""
+    parallel = ("-n", WORKERS, "--dist", "worksteal", "--timeout", "0")
+    session.run("pytest", "-q", *parallel, *arguments, env={"MESHCRDT_SOAK": "1"})
 
 
 @nox.session

@@ -8,6 +8,7 @@ driven by seeded dice, shows that broken variants of the code are caught.
 from __future__ import annotations
 
 import pytest
+from depth import examples
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -348,7 +349,9 @@ class Cluster(RuleBasedStateMachine):
             self.world.check()
 
 
-Cluster.TestCase.settings = settings(max_examples=25, stateful_step_count=50, deadline=None)
+Cluster.TestCase.settings = settings(
+    max_examples=examples(25), stateful_step_count=50, deadline=None
+)
 TestCluster = Cluster.TestCase
 
 

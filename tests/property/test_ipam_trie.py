@@ -6,6 +6,7 @@ from random import Random
 
 import pytest
 from attrs import evolve
+from depth import examples
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -215,7 +216,7 @@ histories = st.lists(
 )
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(histories, st.data())
 def test_trie_no_subset_of_deltas_widens_ownership(
     moves: list[tuple[int, int, PeerId]], data: st.DataObject

@@ -6,6 +6,7 @@ import enum
 from collections.abc import Iterator
 
 import pytest
+from depth import examples
 from gossip_world import Violation, World
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -97,7 +98,7 @@ def run_history(
     return world
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(
     count=st.integers(3, 5),
     seed=st.integers(0, 1_000_000),
@@ -114,7 +115,7 @@ def test_l1_l2_any_history_converges_and_nothing_deleted_comes_back(
 ROLLBACK = st.one_of(STEP, st.tuples(st.sampled_from(["snapshot", "roll back", "restart"]), HOST))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(
     count=st.integers(2, 4),
     seed=st.integers(0, 1_000_000),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from functools import cache
 
+from depth import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from node_bench import Bench
@@ -68,7 +69,7 @@ def pair() -> Bench:
             name,
             events.AwaitReceipt(
                 7, CHANNEL, written.epoch.counter, written.epoch.instance, written.seq,
-                None, events.Durability.DURABLE, bench.now + 3,
+                events.Targets.ALL, events.Durability.DURABLE, bench.now + 3,
             ),
         )  # fmt: skip
     bench.pass_time(4)
@@ -126,7 +127,7 @@ def still_serves(bench: Bench, *names: str) -> None:
             assert isinstance(outcome, Written), outcome
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(st.data())
 def test_frames_with_one_changed_field_never_raise(data: st.DataObject) -> None:
     bench = pair()
@@ -145,7 +146,7 @@ def test_frames_with_one_changed_field_never_raise(data: st.DataObject) -> None:
     still_serves(bench, "n1", "n2")
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(st.data())
 def test_frames_with_one_changed_byte_never_raise(data: st.DataObject) -> None:
     bench = pair()
@@ -156,7 +157,7 @@ def test_frames_with_one_changed_byte_never_raise(data: st.DataObject) -> None:
     still_serves(bench, "n1", "n2")
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(st.data())
 def test_signed_records_with_any_content_never_raise(data: st.DataObject) -> None:
     bench = pair()

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import pytest
 from attrs import frozen
+from depth import examples
 from hypothesis import Phase, find, given, settings
 from hypothesis import strategies as st
 
@@ -154,7 +155,7 @@ def settles(schedule: list[Crossing], machine: type[Links]) -> bool:
 
 
 @given(crossings)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_crossing_dials_settle_on_the_same_single_link(schedule: list[Crossing]):
     duel = Duel(schedule, Links)
     duel.run()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from depth import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -86,7 +87,7 @@ def test_no_bytes_raise_as_message_3(kind: str, data: bytes) -> None:
     assert isinstance(responder.receive(data).outcome, Rejected)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=examples(50))
 @given(keys, keys, keys, names, st.lists(keys, min_size=2, max_size=2), st.binary(max_size=500))
 def test_any_two_members_agree(
     seed_a: bytes, seed_b: bytes, secret: bytes, name: str, entropy: list[bytes], frame: bytes

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from depth import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from noise.connection import Keypair, NoiseConnection
@@ -37,7 +38,7 @@ def oracle(
 
 
 @pytest.mark.parametrize("role", list(Role))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     ours=st.tuples(keys, keys),
     theirs=st.tuples(keys, keys),
