@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from meshcrdt.mesh.open import open_mesh
     from meshcrdt.mesh.receipt import Receipt
     from meshcrdt.mesh.watch import ABSENT, Change, Lost, Snapshot
-    from meshcrdt.node.events import Durability
+    from meshcrdt.node.events import Durability, Targets
     from meshcrdt.node.node import Node
     from meshcrdt.ranges.cidr import Cidr
     from meshcrdt.ranges.rangeset import RangeSet
@@ -88,6 +88,7 @@ _HOMES = {
     "Released": "ipam.outcomes",
     "Security": "mesh.birth",
     "Snapshot": "mesh.watch",
+    "Targets": "node.events",
     "TimedOut": "ipam.outcomes",
     "Unreachable": "ipam.outcomes",
     "UsageError": "errors",
@@ -132,6 +133,7 @@ __all__ = [
     "Released",
     "Security",
     "Snapshot",
+    "Targets",
     "TimedOut",
     "Unreachable",
     "UsageError",

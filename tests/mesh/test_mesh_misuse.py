@@ -8,6 +8,7 @@ import trio
 from meshcrdt.crdt import GCounter
 from meshcrdt.errors import CapacityError, UsageError
 from meshcrdt.mesh.open import open_mesh
+from meshcrdt.node.events import Targets
 
 SECRET = b"s" * 32
 
@@ -43,6 +44,14 @@ MISUSES = {
     "receipt for nan": lambda mesh: receipt_of(mesh, timeout=math.nan),
     "receipt of texts": lambda mesh: receipt_of(mesh, peers=["n2"]),
     "receipt of level text": lambda mesh: receipt_of(mesh, level="durable"),
+    "receipt of nobody": lambda mesh: receipt_of(mesh, peers=[]),
+    "receipt not of everyone": lambda mesh: receipt_of(mesh, everyone=False),
+    "receipt of a word": lambda mesh: receipt_of(mesh, targets="live"),
+    "receipt of everyone and some": lambda mesh: receipt_of(mesh, everyone=True, peers=[mesh.peer]),
+    "receipt of everyone alive": lambda mesh: receipt_of(mesh, everyone=True, targets=Targets.LIVE),
+    "receipt of the living and some": lambda mesh: receipt_of(
+        mesh, targets=Targets.LIVE, peers=[mesh.peer]
+    ),
     "token for nan": lambda mesh: token_of(mesh, math.nan),
     "token for ever": lambda mesh: token_of(mesh, math.inf),
     "token beyond all bounds": lambda mesh: token_of(mesh, 1e300),

@@ -44,6 +44,10 @@ def established(mesh):
     return [each for each in mesh.status().connections if each.state is ConnectionState.ESTABLISHED]
 
 
+def state_of(mesh, peer):
+    return next(member.state for member in mesh.status().members if member.peer == peer)
+
+
 async def know_each_other(*meshes):
     """A receipt asks the members that are known at the call: wait until all know all."""
     await until(lambda: all(len(mesh.status().members) == len(meshes) - 1 for mesh in meshes))
@@ -195,9 +199,11 @@ async def test_three_nodes_share_writes_and_receipts_name_who_is_missing(autojum
         await until(lambda: a.channel("c").get("k") == "from b")
         late = await a.channel("c").put("k2", 1)
         with pytest.raises(NotReached, match=str(gone)) as caught:
-            await late.reached(timeout=3)
+            await late.reached(everyone=True, timeout=3)
         assert caught.value.missing == (str(gone),)
         await late.reached(peers=[b.peer], timeout=3)
+        await until(lambda: state_of(a, gone) is not PeerState.ALIVE)
+        await late.reached(targets=meshcrdt.Targets.LIVE, timeout=3)
         await until(lambda: a.status().digests == b.status().digests)
 
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
-
-import trio
+from typing import TYPE_CHECKING, Literal
 
 from meshcrdt.base.ids import Epoch, PeerId
 from meshcrdt.errors import NotReached, UsageError
 from meshcrdt.mesh.arguments import deadline
-from meshcrdt.node.events import AwaitReceipt, Durability
+from meshcrdt.node.events import AwaitReceipt, Durability, Targets
 from meshcrdt.node.outcomes import ReceiptMissing, Written
 
 if TYPE_CHECKING:
@@ -44,23 +42,20 @@ class Receipt:
     async def reached(
         self,
         *,
+        targets: Targets = Targets.ALL,
         peers: Iterable[PeerId] | None = None,
-        everyone: bool = True,
+        everyone: Literal[True] | None = None,
         level: Durability = Durability.DURABLE,
         timeout: float = RECEIPT_TIMEOUT_S,
     ) -> None:
         """Return when all targets hold the write.
 
-        The targets are `peers` where given, else every member of the directory at the time
-        of this call, dead ones included. Raises NotReached, naming who is missing, when
-        `timeout` seconds have passed; the write stands all the same.
+        Asked are `peers` where given, else the `targets`: every member of the directory, dead
+        ones included, or with Targets.LIVE the members that are alive; `everyone=True` says
+        Targets.ALL in words. Who that is, is fixed at this call. Raises NotReached, naming who
+        is missing, when `timeout` seconds have passed; the write stands all the same.
         """
-        if not everyone and peers is None:
-            await trio.lowlevel.checkpoint()
-            return
-        targets = None if peers is None else tuple(peers)
-        if not all(isinstance(peer, PeerId) for peer in targets or ()):
-            raise UsageError("peers of a receipt are peer ids")
+        asked = _asked(targets, peers, everyone)
         if not isinstance(level, Durability):
             raise UsageError(f"level {level!r} is not a Durability")
         by = deadline(timeout)
@@ -71,7 +66,7 @@ class Receipt:
                 self.epoch.counter,
                 self.epoch.instance,
                 self.seq,
-                targets,
+                asked,
                 level,
                 by,
             )
@@ -88,3 +83,25 @@ class Receipt:
 
     def __str__(self) -> str:
         return f"{self.channel}@{self.epoch}:{self.seq}"
+
+
+def _asked(
+    targets: Targets, peers: Iterable[PeerId] | None, everyone: bool | None
+) -> tuple[PeerId, ...] | Targets:
+    """Return whom to ask; raises UsageError for what names nobody, or two sets at once."""
+    if not isinstance(targets, Targets):
+        raise UsageError(f"targets {targets!r} is not a Targets: ALL and LIVE are accepted")
+    if everyone not in (None, True):
+        raise UsageError(f"everyone={everyone!r} asks nobody: name the peers, or Targets.LIVE")
+    if everyone and (peers is not None or targets is not Targets.ALL):
+        raise UsageError("everyone=True is given, and peers or other targets beside it")
+    if peers is None:
+        return targets
+    if targets is not Targets.ALL:
+        raise UsageError(f"peers are given, and {targets} beside them")
+    named = tuple(peers)
+    if not all(isinstance(peer, PeerId) for peer in named):
+        raise UsageError("peers of a receipt are peer ids")
+    if not named:
+        raise UsageError("peers is empty: a receipt that asks nobody says nothing")
+    return named

@@ -18,6 +18,7 @@ from meshcrdt.node.core import Core
 from meshcrdt.node.outcomes import Done, Failed, FailureKind
 from meshcrdt.node.workloads import endpoint_value, endpoint_workload
 from meshcrdt.topology.directory import Standing
+from meshcrdt.topology.outputs import PeerState
 
 if TYPE_CHECKING:
     from meshcrdt.gossip.outputs import Committed
@@ -182,10 +183,13 @@ def _await_receipt(
     node: Node, core: Core, wiring: Wiring, command: events.AwaitReceipt, now: float
 ) -> None:
     targets = command.targets
-    if targets is None:
+    if isinstance(targets, events.Targets):
         # The target set is frozen at the call, dead members included (finding F25).
         members = node.topology.members().items()
-        targets = tuple(sorted(p for p, m in members if m.standing is Standing.IN))
+        present = (peer for peer, member in members if member.standing is Standing.IN)
+        if targets is events.Targets.LIVE:
+            present = (peer for peer in present if node.topology.state(peer) is PeerState.ALIVE)
+        targets = tuple(sorted(present))
     outputs = core.receipts.ask(
         command.request,
         command.channel,

@@ -28,6 +28,15 @@ class Durability(Enum):
     DURABLE = "durable"
 
 
+class Targets(Enum):
+    """Of whom a receipt asks, when no peers are named; fixed at the moment of the call."""
+
+    ALL = "all"
+    """Every member of the directory, dead ones included: true means that nobody lacks it."""
+    LIVE = "live"
+    """The members that are alive: those that a partition hides do not hold it up."""
+
+
 # --- the world -------------------------------------------------------------------------
 
 
@@ -135,8 +144,7 @@ class AwaitReceipt:
     epoch_counter: int
     epoch_instance: bytes
     seq: int
-    targets: tuple[PeerId, ...] | None
-    """None means every member of the directory at the time of the call."""
+    targets: tuple[PeerId, ...] | Targets
     level: Durability
     deadline: float
 

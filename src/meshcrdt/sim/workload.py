@@ -61,7 +61,11 @@ class Workload:
         deadline = self.clock.now + COMMAND_TIMEOUT_S
         asked = Asked(self._next, host.name, host.boots, self.clock.now, command, deadline)
         if isinstance(command, events.AwaitReceipt) and host.node is not None:
-            asked.targets = command.targets or tuple(host.node.topology.members())
+            asked.targets = (
+                tuple(host.node.topology.members())
+                if isinstance(command.targets, events.Targets)
+                else command.targets
+            )
         self.ledger.attempt(asked)
         host.command(command)
 
@@ -79,7 +83,7 @@ class Workload:
             return self._address(host, request)
         if roll < 80:
             return self._endpoints(host, request)
-        if roll < 90:
+        if roll < 86:
             return self._receipt(host, request) or self._entry(host, request)
         name = f"{host.name}-n{self.dice.integer(1, NAMES_PER_HOST)}"
         addresses = () if self.dice.chance(0.3) else (f"10.99.0.{request % 250 + 1}",)
@@ -111,7 +115,7 @@ class Workload:
         core = host.node.core if host.node is not None else None
         blocks = core.ipam.blocks if core is not None else ()
         first, end = self._universe.network, self._universe.end
-        if blocks and self.dice.chance(0.6):
+        if blocks and self.dice.chance(0.75):
             block = self.dice.choice(list(blocks)).cidr
             first, end = max(first, block.network - 4), min(end, block.end + 4)
         return format_address(self._universe.family, self.dice.integer(first, end - 1))
@@ -129,7 +133,7 @@ class Workload:
         if written is None:
             return None
         peers = [other.identity.peer for other in self.hosts if other is not host]
-        targets = None
+        targets: tuple[PeerId, ...] | events.Targets = events.Targets.ALL
         if peers and self.dice.chance(0.7):
             targets = tuple(self.dice.sample(peers, self.dice.integer(1, len(peers))))
         return events.AwaitReceipt(

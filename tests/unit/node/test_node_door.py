@@ -212,7 +212,7 @@ def test_a_receipt_names_who_is_missing(bench):
     def receipt(request, level):
         return events.AwaitReceipt(
             request, CHANNEL, written.epoch.counter, written.epoch.instance, written.seq,
-            None, level, bench.now + 3,
+            events.Targets.ALL, level, bench.now + 3,
         )  # fmt: skip
 
     assert bench.give("n1", receipt(2, events.Durability.DURABLE)) == ReceiptReached()

@@ -329,7 +329,7 @@ def test_after_the_store_failed_callers_have_typed_answers_and_peers_are_still_m
         "n2",
         events.AwaitReceipt(
             3, CHANNEL, written.epoch.counter, written.epoch.instance, written.seq,
-            None, events.Durability.DURABLE, pair.now + 2,
+            events.Targets.ALL, events.Durability.DURABLE, pair.now + 2,
         ),
     )  # fmt: skip
     pair.pass_time(3)
