@@ -107,9 +107,11 @@ def declared_type(replica: Replica, channel: str) -> str | None:
     names = []
     for seen in replica.visible(CHANNELS, channel.encode()):
         try:
-            names.append(take_str(decode(seen.value), "channel type", size_max=128))
+            name = take_str(decode(seen.value), "channel type", size_max=128)
         except MalformedTree:
             continue  # a liar's declaration declares nothing
+        if name and name.isprintable():  # what no type can be called declares nothing either
+            names.append(name)
     return min(names, default=None)
 
 
