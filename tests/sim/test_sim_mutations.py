@@ -157,12 +157,13 @@ def test_claims_that_are_not_written_down_are_caught(monkeypatch: pytest.MonkeyP
 
 def test_a_forgotten_address_that_comes_back_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     honest = durable.peers_row
+    forgotten = [f"sim://n{number}" for number in (2, 3, 4)]
     monkeypatch.setattr(
         durable,
         "peers_row",
-        lambda addresses, **options: honest([*addresses, "sim://n3"], **options),
+        lambda addresses, **options: honest([*addresses, *forgotten], **options),
     )
-    found = hurried(range(4), 3, Faults(crash_every_s=10.0, down_for_s=1.0))
+    found = hurried(range(4), 4, Faults(crash_every_s=10.0, down_for_s=1.0))
     assert any("peers" in line for line in found), found
 
 

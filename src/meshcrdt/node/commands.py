@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from meshcrdt.node.wiring import Wiring
 
 _ADDRESS_COMMANDS = (events.Allocate, events.Claim)
+NO_ENDPOINT = b"\0"
+"""A key that is no address: dropping it changes nothing, and is answered in its turn."""
 _ALWAYS = (events.Drain, events.Connect, events.Forget, events.AwaitReceipt)
 
 
@@ -169,7 +171,10 @@ def _set_workload(core: Core, wiring: Wiring, command: events.SetWorkload) -> ob
         if key not in wanted and _is_of(core, key, command.workload):
             changes.append(Drop(key, Over.OWN))
     if not changes:
-        return Done()
+        if views.ENDPOINTS not in core.replica.own_channels():
+            return Done()
+        # Nothing is left to withdraw, but what withdrew it may still wait for the disk.
+        changes.append(Drop(NO_ENDPOINT, Over.OWN))
     wiring.write_for(command.request, views.ENDPOINTS, changes)
     return None
 

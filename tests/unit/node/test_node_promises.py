@@ -334,3 +334,14 @@ def test_after_the_store_failed_callers_have_typed_answers_and_peers_are_still_m
     )  # fmt: skip
     pair.pass_time(3)
     assert pair.replies["n2", 3] == ReceiptMissing((pair.nodes["n1"].me,))
+
+
+def test_a_repeated_withdrawal_is_not_done_before_the_first_is_on_disk(bench):
+    bench.add("n1", bench.genesis())
+    bench.hold_disk.add("n1")
+    assert bench.give("n1", events.SetWorkload(1, "w", ("10.1.1.1",))) is None
+    for request in (2, 3):
+        assert bench.give("n1", events.SetWorkload(request, "w", ())) is None
+    bench.release_disk("n1")
+    assert {type(bench.replies["n1", request]) for request in (1, 2, 3)} == {Written}
+    assert bench.nodes["n1"].endpoints() == ()
