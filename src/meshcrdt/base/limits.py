@@ -61,8 +61,6 @@ class Limits:
     channel_name_bytes_max: int = field(default=128, validator=_positive)
     flush_records_max: int = field(default=1_024, validator=_positive)
     supersedes_max: int = field(default=256, validator=_positive)
-    leaf_records_max: int = field(default=64, validator=_positive)
-    """Records in one leaf bucket of the Merkle tree: part of the format, not a knob."""
     anti_entropy_interval_s: float = field(default=3.0, validator=_positive)
     fetch_timeout_s: float = field(default=3.0, validator=_positive)
     write_queue_max: int = field(default=10_000, validator=_positive)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
-from meshcrdt.base.ids import INSTANCE_BYTES, PEER_ID_BYTES, Dot, Epoch, PeerId
+from meshcrdt.base.ids import INSTANCE_BYTES, PEER_ID_BYTES, Epoch, PeerId
 from meshcrdt.errors import MalformedTree
 
 Tree: TypeAlias = bool | int | bytes | str | tuple["Tree", ...] | None
@@ -58,13 +58,6 @@ def take_str(tree: Tree, field: str, *, size_max: int = 4096) -> str:
     return tree
 
 
-def take_bool(tree: Tree, field: str) -> bool:
-    """Return `tree` as a bool."""
-    if type(tree) is not bool:
-        raise MalformedTree(f"{field} is {type(tree).__name__}: a boolean is expected")
-    return tree
-
-
 def take_peer(tree: Tree, field: str) -> PeerId:
     """Return `tree` as a peer id."""
     return PeerId(take_bytes(tree, field, size=PEER_ID_BYTES))
@@ -79,21 +72,6 @@ def take_epoch(tree: Tree, field: str) -> Epoch:
     )
 
 
-def take_dot(tree: Tree, field: str) -> Dot:
-    """Return `tree`, (origin, (counter, instance), seq), as a dot."""
-    origin, epoch, seq = take_tuple(tree, field, size=3)
-    return Dot(
-        take_peer(origin, f"{field}.origin"),
-        take_epoch(epoch, f"{field}.epoch"),
-        take_int(seq, f"{field}.seq"),
-    )
-
-
 def epoch_tree(epoch: Epoch) -> Tree:
     """Return the tree of an epoch."""
     return (epoch.counter, epoch.instance)
-
-
-def dot_tree(dot: Dot) -> Tree:
-    """Return the tree of a dot."""
-    return (bytes(dot.origin), (dot.epoch.counter, dot.epoch.instance), dot.seq)

@@ -99,10 +99,6 @@ class Stream:
                 return frozenset(keys)
         return None
 
-    def knew(self, ref: Ref) -> bool:
-        """Return whether this header was held here lately, now or before."""
-        return self.state.ref == ref or any(step.since == ref for step in self._journal)
-
     def check(self) -> None:
         """Raise InternalError unless the state is that of its header."""
         header = self.state.header

@@ -67,11 +67,6 @@ class Credentials:
     wall_clock: Callable[[], float] = time.time
     _uses: dict[bytes, _Uses] = field(factory=dict)
 
-    @property
-    def can_handshake(self) -> bool:
-        """Whether links can be opened: a joiner has no secret before it is admitted."""
-        return self.security is Security.INSECURE or self.secret is not None
-
     def initiator(self, hello: Hello) -> InitiatorMachine:
         """Return the machine of a dialled link; raises NotReady before admission."""
         ephemeral = secrets.token_bytes(EPHEMERAL_BYTES)

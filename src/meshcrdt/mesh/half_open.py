@@ -95,11 +95,6 @@ class HalfOpen:
     def __len__(self) -> int:
         return len(self._strangers) + len(self._proved)
 
-    @property
-    def strangers(self) -> int:
-        """How many of them have proved nothing yet."""
-        return len(self._strangers)
-
     @contextmanager
     def slot(self, remote: str) -> Iterator[Slot]:
         """Hold a slot for a connection from `remote`; the block is cancelled to evict it."""

@@ -13,6 +13,7 @@ from meshcrdt.base.hosts import parse_peer_address
 from meshcrdt.base.ids import Epoch, PeerId
 from meshcrdt.base.limits import Limits
 from meshcrdt.errors import UsageError
+from meshcrdt.gossip.messages import Proof
 from meshcrdt.gossip.quarantine import Offence
 from meshcrdt.node import views
 from meshcrdt.node.config import NodeConfig
@@ -187,7 +188,16 @@ class Queries:
             digests={**EMPTY_DIGESTS, **core.replica.digests()} if core else {},
             quarantined=tuple(map(_offence, core.replica.quarantined())) if core else (),
             alarms=tuple(self.alarms),
+            equivocations=tuple(map(_equivocation, core.replica.equivocations())) if core else (),
+            malformed_records=(
+                core.names.statistics().malformed + core.endpoints.malformed if core else 0
+            ),
         )
+
+
+def _equivocation(proof: Proof) -> str:
+    header = proof.first.header
+    return f"{header.origin} {header.channel!r} {header.epoch}:{header.seq}"
 
 
 def _offence(offence: Offence) -> str:

@@ -48,3 +48,7 @@ class NodeStatistics:
     digests: dict[str, str]
     quarantined: tuple[str, ...]
     alarms: tuple[str, ...]
+    equivocations: tuple[str, ...] = ()
+    """Who signed two headers for one place, and where: proofs that outlive a restart."""
+    malformed_records: int = 0
+    """Records of names and endpoints that were left out since this node started."""

@@ -84,10 +84,6 @@ class RangeSet:
         """The number of addresses (may exceed what `len` can say)."""
         return sum(end - start for _, start, end in self._triples())
 
-    def gaps(self, within: AddressRange) -> Iterator[AddressRange]:
-        """Yield the ranges of `within` that are not in the set, in order."""
-        return iter(RangeSet((within,)).subtract(self))
-
     def cidrs(self) -> Iterator[Cidr]:
         """Yield the fewest blocks that cover exactly this set, in order."""
         for span in self:

@@ -13,9 +13,6 @@ from attrs import frozen
 from meshcrdt.base.ids import PeerId
 from meshcrdt.errors import InternalError
 
-ADJACENCY_CHANNEL = "~adjacency"
-EDGE_VALUE = b""
-
 
 @frozen
 class AdjacencyStatistics:

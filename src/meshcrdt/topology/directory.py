@@ -26,7 +26,6 @@ from meshcrdt.base.tree import (
 )
 from meshcrdt.errors import MalformedTree, UsageError
 
-DIRECTORY_CHANNEL = "directory"
 RECORD_VERSION = 1
 PUBLIC_KEY_BYTES = 32
 NAME_CHARACTERS_MAX = 255

@@ -345,3 +345,29 @@ def test_a_repeated_withdrawal_is_not_done_before_the_first_is_on_disk(bench):
     bench.release_disk("n1")
     assert {type(bench.replies["n1", request]) for request in (1, 2, 3)} == {Written}
     assert bench.nodes["n1"].endpoints() == ()
+
+
+def test_statistics_tell_who_signed_two_headers_for_one_place(bench):
+    genesis = bench.genesis()
+    n1 = bench.add("n1", genesis)
+    liar = bench.add("n2", genesis)
+    bench.disks["n3"] = {"_seed": bench.disks["n2"]["_seed"]}
+    bench.add("n3", genesis)
+    bench.link("n1", "n2")
+    bench.give("n2", events.Put(1, CHANNEL, b"k", b"one"))
+    bench.give("n3", events.Put(1, CHANNEL, b"k", b"two"))
+    assert n1.statistics().equivocations == ()
+    bench.unplug("n1", link_of(bench, "n1"))
+    bench.run()
+    bench.link("n1", "n3")
+    bench.pass_time(10)
+    told = n1.statistics().equivocations
+    assert told == (f"{liar.me} 'directory' {liar.epoch}:1",)
+
+
+def test_statistics_count_records_that_are_left_out(pair):
+    n1, n2 = pair.nodes["n1"], pair.nodes["n2"]
+    n2.core.replica.write("names", [Record(b"web.mesh.internal.", b"no name", Over.OWN)])
+    n2.core.replica.write("endpoints", [Record(b"10.1.1.1", b"no endpoint", Over.OWN)])
+    pair.give("n2", events.Put(1, CHANNEL, b"k", b"flushes"))
+    assert n1.statistics().malformed_records == 2
