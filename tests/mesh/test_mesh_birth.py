@@ -7,6 +7,7 @@ from meshcrdt.ipam.genesis import Genesis
 from meshcrdt.mesh.addresses import advertised
 from meshcrdt.mesh.birth import Beginning, Given, Remembered, Security, plan
 from meshcrdt.mesh.keys import open_keyring
+from meshcrdt.node.durable import Joining
 from meshcrdt.topology.dialer import Discovery
 from meshcrdt.trust.identity import Identity
 from meshcrdt.trust.token import make_token
@@ -71,6 +72,20 @@ def test_token_beside_a_known_secret_only_pins_and_hints():
 def test_interrupted_joiner_goes_on_joining():
     decided = decide(Remembered(where=HERE, secret=SECRET, peers=PEERS))
     assert decided.beginning is Beginning.JOIN
+
+
+def test_joiner_cut_off_before_its_admission_never_founds():
+    joining = Joining(GENESIS.hash, PEERS)
+    cut_off = Remembered(where=HERE, joining=joining)
+    with pytest.raises(UsageError, match=f"{GENESIS.cluster}.*token again"):
+        decide(cut_off)
+    assert decide(cut_off, token=TOKEN).beginning is Beginning.JOIN
+    with_secret = decide(cut_off, secret=SECRET)
+    assert (with_secret.beginning, with_secret.peers) == (Beginning.JOIN, PEERS)
+    kept = decide(Remembered(where=HERE, joining=joining, secret=SECRET))
+    assert (kept.beginning, kept.peers, kept.pinned) == (Beginning.JOIN, PEERS, GENESIS.hash)
+    elsewhere = decide(cut_off, secret=OTHER, peers=("tcp://10.0.0.2:1",))
+    assert (elsewhere.peers, elsewhere.pinned) == (("tcp://10.0.0.2:1",), None)
 
 
 def test_interrupted_founder_goes_on_founding():

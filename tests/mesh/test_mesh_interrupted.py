@@ -3,6 +3,7 @@
 import pytest
 import trio
 
+from meshcrdt.errors import UsageError
 from meshcrdt.mesh.keys import Keyring
 from meshcrdt.mesh.open import open_mesh
 from meshcrdt.storage.memory import MemoryStore
@@ -35,3 +36,22 @@ async def test_a_joiner_cut_off_with_the_secret_in_hand_still_joins(
         async with open_mesh(name="n2", store="mem://cut") as n2:
             await n2.ready(timeout=PATIENCE_S)
             assert n2.cluster == n1.cluster
+
+
+async def test_a_joiner_cut_off_before_its_admission_never_founds_a_cluster(autojump_clock):
+    async with open_mesh(name="n1", listen=["mem://n1"], secret=SECRET, store="mem://n1") as n1:
+        token, cluster = n1.token(), n1.cluster
+    with trio.move_on_after(5):  # nobody answers, and then the host loses power
+        async with open_mesh(
+            name="n2", peers=["mem://n1"], token=token, store="mem://early", join_wait_s=60
+        ):
+            pytest.fail("nobody was there to join")
+    with pytest.raises(UsageError, match=f"join cluster {cluster}"):
+        async with open_mesh(name="n2", store="mem://early"):
+            pytest.fail("it founded a cluster")
+    async with (
+        open_mesh(name="n1", listen=["mem://n1"], store="mem://n1") as n1,
+        open_mesh(name="n2", token=token, store="mem://early") as n2,
+    ):
+        await n2.ready(timeout=PATIENCE_S)
+        assert n2.cluster == n1.cluster == cluster

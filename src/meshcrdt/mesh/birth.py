@@ -12,6 +12,7 @@ from attrs import field, frozen
 
 from meshcrdt.errors import UsageError
 from meshcrdt.ipam.genesis import Genesis, check_universes
+from meshcrdt.node.durable import Joining
 from meshcrdt.topology.dialer import Discovery
 from meshcrdt.trust.token import Token
 
@@ -54,6 +55,7 @@ class Remembered:
     secret: bytes | None = field(repr=False, default=None)
     genesis: Genesis | None = None
     peers: tuple[str, ...] = ()
+    joining: Joining | None = None
 
 
 @frozen(kw_only=True)
@@ -76,13 +78,13 @@ class Plan:
 def plan(given: Given, remembered: Remembered) -> Plan:
     """Decide; raises UsageError for options that contradict each other or the memory."""
     _check_contradictions(given, remembered)
-    token = given.token
-    peers = _peers(given)
+    token, joining = given.token, remembered.joining
+    peers = _peers(given) or (joining.peers if joining else ())
     secret = given.secret or remembered.secret
-    known_peers = bool(peers or remembered.peers)
+    knows_whom = bool(peers or remembered.peers or joining)
     if remembered.genesis is not None:
         beginning = Beginning.RESUME
-    elif known_peers or token is not None:
+    elif knows_whom or token is not None:
         beginning = Beginning.JOIN
     else:
         beginning = Beginning.FOUND
@@ -92,6 +94,12 @@ def plan(given: Given, remembered: Remembered) -> Plan:
             raise UsageError(
                 f"the cluster in {remembered.where} was made without a secret: it is insecure, "
                 "and an encrypted mesh is asked for"
+            )
+        if joining is not None and not given.peers:
+            raise UsageError(
+                f"{remembered.where} was about to join cluster {joining.cluster} and was cut "
+                "off before it was admitted: give the token again, or start with an empty "
+                "state directory"
             )
         if beginning is Beginning.JOIN:
             raise UsageError(
@@ -104,10 +112,19 @@ def plan(given: Given, remembered: Remembered) -> Plan:
         secret=secret,
         makes_secret=not is_open and secret is None and token is None,
         admission=token if secret is None else None,
-        pinned=token.genesis if token else None,
+        pinned=_pinned(given, remembered),
         peers=peers,
         universes=given.universes,
     )
+
+
+def _pinned(given: Given, remembered: Remembered) -> bytes | None:
+    """Return the hash of the only genesis to join: that of the token, now or when it began."""
+    if given.token is not None:
+        return given.token.genesis
+    if remembered.joining is None or given.secret or given.peers:
+        return None
+    return remembered.joining.genesis
 
 
 def _peers(given: Given) -> tuple[str, ...]:

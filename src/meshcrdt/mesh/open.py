@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import trio
@@ -180,13 +180,14 @@ async def _load(stack: AsyncExitStack, url: str, given: Given) -> _Loaded:
         secret=keyring.secret,
         genesis=genesis,
         peers=durable.read_peers(tables),
+        joining=durable.read_joining(tables),
     )
     decided = plan(given, remembered)
     if decided.makes_secret:
         decided = evolve(decided, secret=generate_secret(secrets.token_bytes(ENTROPY_BYTES)))
-    if decided.beginning is Beginning.JOIN and decided.admission is None:
-        # Before the secret: without peers a joiner that is cut off now would found a cluster.
-        await store.write([durable.peers_row((*decided.peers, *remembered.peers))])
+    if decided.beginning is Beginning.JOIN:
+        # Before the secret: a joiner that is cut off and knows of no one would found a cluster.
+        await store.write([*_joining_rows(decided, remembered)])
     # The keys before the owner: a store is of no use to anyone without its owner's key.
     if decided.secret is not None and decided.secret != keyring.secret:
         await keyring.keep_secret(decided.secret)
@@ -202,6 +203,14 @@ async def _load(stack: AsyncExitStack, url: str, given: Given) -> _Loaded:
     return _Loaded(
         store=store, tables=tables, keyring=keyring, epoch=epoch, genesis=genesis, plan=decided
     )
+
+
+def _joining_rows(decided: Plan, remembered: Remembered) -> Iterator[Row]:
+    """Yield what makes the next start go on joining; peers are dialled only once admitted."""
+    if decided.pinned is not None:
+        yield durable.joining_row(durable.Joining(decided.pinned, decided.peers))
+    if decided.admission is None:
+        yield durable.peers_row((*decided.peers, *remembered.peers))
 
 
 async def _listen(stack: AsyncExitStack, options: _Options) -> tuple[Listener, ...]:

@@ -8,19 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from attrs import frozen
+
 from meshcrdt.abc import Row
 from meshcrdt.base.ids import Epoch, PeerId
 from meshcrdt.base.limits import DEFAULT_LIMITS, Limits
-from meshcrdt.base.tree import take_int, take_str, take_tuple
+from meshcrdt.base.tree import take_bytes, take_int, take_str, take_tuple
 from meshcrdt.errors import CapacityError, CorruptStore, MalformedTree, WrongStore
 from meshcrdt.ipam.genesis import Genesis
-from meshcrdt.wire import decode, encode
+from meshcrdt.trust.hello import cluster_id
+from meshcrdt.wire import HASH_BYTES, decode, encode
 
 TABLE = "node"
 BOOT_KEY = b"boot"
 GENESIS_KEY = b"genesis"
 PEERS_KEY = b"peers"
 OWNER_KEY = b"owner"
+JOINING_KEY = b"joining"
 
 Tables = Mapping[str, Mapping[bytes, bytes]]
 
@@ -65,6 +69,37 @@ def read_genesis(tables: Tables) -> Genesis | None:
         return Genesis.from_tree(decode(raw))
     except MalformedTree as error:
         raise CorruptStore(f"table {TABLE!r}, key 'genesis': {error}") from error
+
+
+@frozen
+class Joining:
+    """Which cluster a node set out to join, and whom it asks: known before it is admitted."""
+
+    genesis: bytes
+    peers: tuple[str, ...]
+
+    @property
+    def cluster(self) -> str:
+        """The cluster id, 32 hex digits."""
+        return cluster_id(self.genesis)
+
+
+def joining_row(joining: Joining) -> Row:
+    """Return the row that keeps a node from founding a cluster when its joining is cut off."""
+    return (TABLE, JOINING_KEY, encode((joining.genesis, joining.peers)))
+
+
+def read_joining(tables: Tables) -> Joining | None:
+    """Return what the store says of joining; raises CorruptStore."""
+    raw = tables.get(TABLE, {}).get(JOINING_KEY)
+    if raw is None:
+        return None
+    try:
+        genesis, peers = take_tuple(decode(raw), "joining", size=2)
+        addresses = tuple(take_str(item, "peer address") for item in take_tuple(peers, "peers"))
+        return Joining(take_bytes(genesis, "genesis", size=HASH_BYTES), addresses)
+    except MalformedTree as error:
+        raise CorruptStore(f"table {TABLE!r}, key 'joining': {error}") from error
 
 
 def peers_row(addresses: Iterable[str], *, limits: Limits = DEFAULT_LIMITS) -> Row:
