@@ -65,8 +65,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _complain(line: str) -> None:
-    with suppress(OSError):
+    try:
         print(f"meshcrdt: {line}", file=sys.stderr, flush=True)
+    except OSError:
+        # What stays in the buffer fails again at the exit, and Python 3.11.2 turns the code to 120.
+        _let_go_of_output()
 
 
 def _flush(stream: TextIO | None) -> None:
