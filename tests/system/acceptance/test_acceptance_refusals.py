@@ -52,9 +52,16 @@ def member(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
         port = free_port()
         daemon.launch(*local(port), "--name", "member")
         daemon.port = port
+        # Ready does not wait for the node's own entry in the directory to reach the disk.
+        until("it has written itself down", lambda: _wrote_itself(daemon), within_s=10.0)
         yield daemon
     finally:
         daemon.close()
+
+
+def _wrote_itself(daemon: Daemon) -> bool:
+    digests = daemon.status()["digests"]
+    return bool(digests["directory"] != digests["names"])  # nobody has a name yet
 
 
 def kept(daemon: Daemon) -> tuple[Any, ...]:
