@@ -33,7 +33,6 @@ class Outbox:
     limits: Limits
     messages: dict[int, list[tuple[int, Message]]] = field(factory=dict)
     rows: list[Row] = field(factory=list)
-    tokens: list[int] = field(factory=list)
     durable_replies: list[Reply] = field(factory=list)
     when_durable: list[Callable[[float], None]] = field(factory=list)
     when_all_durable: list[Callable[[float], None]] = field(factory=list)
