@@ -221,7 +221,11 @@ async def test_two_thousand_strangers_keep_nobody_out():
                     await stranger.send_all(
                         b"\0\0\6\0" if number % 2 else b"GET / HTTP/1.1\r\n\r\n"
                     )
-                assert n1.activity().half_open <= n1.node.limits.half_open_per_source_max
+                activity = n1.activity()
+                # The second member may be in its own handshake: it is no stranger.
+                assert activity.half_open - activity.half_open_proved <= (
+                    n1.node.limits.half_open_per_source_max
+                )
             with trio.fail_after(5):
                 genuine = await member_link(n1)
             await genuine.aclose()

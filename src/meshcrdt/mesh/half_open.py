@@ -95,6 +95,11 @@ class HalfOpen:
     def __len__(self) -> int:
         return len(self._strangers) + len(self._proved)
 
+    @property
+    def proved(self) -> int:
+        """How many of the callers proved to hold a key."""
+        return len(self._proved)
+
     @contextmanager
     def slot(self, remote: str) -> Iterator[Slot]:
         """Hold a slot for a connection from `remote`; the block is cancelled to evict it."""

@@ -210,6 +210,7 @@ class Shell:
             links=len(pumps),
             link_queued_bytes=sum(pump.queued_bytes for pump in pumps),
             half_open=len(gatekeeper.half_open) if gatekeeper else 0,
+            half_open_proved=gatekeeper.half_open.proved if gatekeeper else 0,
             half_open_evicted=gatekeeper.half_open.evicted if gatekeeper else 0,
             watchers=self._hub.watchers,
             refused=gatekeeper.refusals.latest() if gatekeeper else (),

@@ -26,6 +26,8 @@ class ShellStatistics:
     """Bytes that wait to be sent, over all links."""
     half_open: int
     """Handshakes of callers in progress."""
+    half_open_proved: int
+    """Those of them who proved to hold a key already, with bounds of their own."""
     half_open_evicted: int
     """Callers that gave way to newer ones since the start."""
     watchers: int
