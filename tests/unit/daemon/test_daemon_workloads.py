@@ -94,6 +94,26 @@ def test_desired_state_leaves_out_who_left_and_what_is_ours() -> None:
     assert desired.gateway.exposure is Exposure.OUTSIDE
 
 
+def test_a_member_that_declares_nonsense_stops_no_other_hosts_dataplane() -> None:
+    odd = evolve(
+        member(OTHER, PeerState.ALIVE),
+        underlay=("junk", "192.0.2.1", "fe80::1%eth0", ""),
+        trusted=("10.0.0.1/8", "192.0.2.0/24", "junk"),
+    )
+    good = member(GONE, PeerState.ALIVE)
+    endpoints = (
+        Endpoint("junk", OTHER, "02:00:00:00:00:02", "w2"),
+        Endpoint("10.33.0.1", OTHER, "no:hardware:at:al", "w3"),
+        Endpoint("10.33.0.2", OTHER, "02:00:00:00:00:AB", "w4"),
+    )
+    desired = desired_state(Seen(ME, (odd, good), endpoints), Remembered())
+    assert [(remote.underlay, remote.trusted) for remote in desired.remotes] == [
+        (("192.0.2.1",), ("192.0.2.0/24",)),
+        (("192.0.2.1",), ("192.0.2.0/24",)),
+    ]
+    assert [(e.address, e.mac) for e in desired.endpoints] == [("10.33.0.2", "02:00:00:00:00:ab")]
+
+
 def test_two_daemons_on_a_host_have_two_bridges(tmp_path: Path) -> None:
     names = {bridge_name(Path("/var/lib/meshcrdt")), bridge_name(tmp_path), bridge_name(Path("/x"))}
     assert len(names) == 3

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable
+from ipaddress import ip_address, ip_network
 
 from attrs import frozen
 
@@ -12,6 +14,9 @@ from meshcrdt.dataplane.model import Desired, Endpoint, Exposure, Gateway, Port,
 from meshcrdt.node.statistics import MemberStatus
 from meshcrdt.node.workloads import Endpoint as Published
 from meshcrdt.topology.outputs import PeerState
+
+
+_MAC = re.compile("[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 
 
 @frozen
@@ -28,22 +33,25 @@ def desired_state(seen: Seen, remembered: Remembered) -> Desired:
 
     A member that left has no place any more; one that is dead keeps its entries, because
     nobody knows whether it lives behind a cut (established traffic is not ours to end).
+    What a member says in texts that are no addresses is left out: no member may stop the
+    dataplanes of the others.
     """
     remotes = tuple(
         Remote(
             peer=str(member.peer),
             name=member.name,
-            underlay=tuple(member.underlay),
-            trusted=tuple(member.trusted),
+            underlay=_readable(member.underlay, ip_address),
+            trusted=_readable(member.trusted, ip_network),
         )
         for member in seen.members
         if member.state is not PeerState.LEFT
     )
     present = {remote.peer for remote in remotes}
     endpoints = (
-        Endpoint(address=bare(entry.address), mac=entry.mac, peer=str(entry.peer))
+        Endpoint(address=address, mac=entry.mac.lower(), peer=str(entry.peer))
         for entry in seen.endpoints
-        if entry.peer != seen.me and entry.mac
+        if entry.peer != seen.me and _MAC.fullmatch(entry.mac.lower())
+        for address in _readable((bare(entry.address),), ip_address)
     )
     return Desired(
         ports=tuple(_port(entry) for entry in remembered.workloads if entry.addresses),
@@ -51,6 +59,20 @@ def desired_state(seen: Seen, remembered: Remembered) -> Desired:
         endpoints=tuple(entry for entry in endpoints if entry.peer in present),
         gateway=_gateway(remembered.host),
     )
+
+
+def _readable(texts: Iterable[str], parse: Callable[[str], object]) -> tuple[str, ...]:
+    """Return those of another host's texts that it can have meant."""
+    return tuple(text for text in texts if _parses(text, parse))
+
+
+def _parses(text: str, parse: Callable[[str], object]) -> bool:
+    try:
+        parse(text)
+    except ValueError:
+        return False
+    # A zone names an interface of the other host, which says nothing here.
+    return "%" not in text
 
 
 def bare(address: str) -> str:
