@@ -275,13 +275,15 @@ class Local:
     def flush(self) -> list[Flight]:
         """Sign what is staged; returns the volatile flushes, which enter at once."""
         ready: list[Flight] = []
-        for own in self._channels.values():
+        for own in list(self._channels.values()):
             if own.flight is not None or not (own.staged or own.tickets):
                 continue
             if self.is_blocked(own.name):
                 continue
             flight = self._build(own)
             if flight is None:
+                if self.held(own.name) is None:
+                    del self._channels[own.name]  # nothing came of it: it takes no one's place
                 continue
             if kind_of(own.name) is Kind.VOLATILE:
                 ready.append(flight)

@@ -86,6 +86,7 @@ def _in_cluster(
             _declare(core, wiring, command.channel, views.MAP_TYPE)
         case events.Delete():
             views.check_user_channel(command.channel)
+            _check_room(node, core, command.channel)
             wiring.write_for(command.request, command.channel, [Drop(command.key, Over.ALL)])
         case events.Mutate():
             _check_type(node, core, command.channel, command.lattice.__name__)
@@ -135,14 +136,7 @@ def _name_change(core: Core, command: events.SetName) -> Change:
 def _check_type(node: Node, core: Core, channel: str, type_name: str) -> None:
     """Raise UsageError when a channel is of another type, CapacityError when it has no room."""
     views.check_user_channel(channel)
-    mine = core.replica.own_channels()
-    channels_max = node.limits.streams_per_origin_max
-    if channel not in mine and len(mine | views.NODE_CHANNELS) >= channels_max:
-        # One more would take the place of the node's own, and others would not see it any more.
-        raise CapacityError(
-            f"channel {channel!r} is one too many: streams_per_origin_max is {channels_max}, "
-            f"{len(views.NODE_CHANNELS)} of them for the node itself"
-        )
+    _check_room(node, core, channel)
     declared = views.declared_type(core.replica, channel)
     if declared is None:
         staged = core.replica.own_value(views.CHANNELS, channel.encode())
@@ -151,6 +145,18 @@ def _check_type(node: Node, core: Core, channel: str, type_name: str) -> None:
         declared = type_name if staged == views.declaration(type_name) else "another type"
     if declared != type_name:
         raise UsageError(f"channel {channel!r} holds {declared}, it cannot be used as {type_name}")
+
+
+def _check_room(node: Node, core: Core, channel: str) -> None:
+    """Raise CapacityError when one more channel would leave no room for the node's own."""
+    mine = core.replica.own_channels()
+    channels_max = node.limits.streams_per_origin_max
+    if channel not in mine and len(mine | views.NODE_CHANNELS) >= channels_max:
+        # One more would take the place of the node's own, and others would not see it any more.
+        raise CapacityError(
+            f"channel {channel!r} is one too many: streams_per_origin_max is {channels_max}, "
+            f"{len(views.NODE_CHANNELS)} of them for the node itself"
+        )
 
 
 def _declare(core: Core, wiring: Wiring, channel: str, type_name: str) -> None:

@@ -371,3 +371,18 @@ def test_statistics_count_records_that_are_left_out(pair):
     n2.core.replica.write("endpoints", [Record(b"10.1.1.1", b"no endpoint", Over.OWN)])
     pair.give("n2", events.Put(1, CHANNEL, b"k", b"flushes"))
     assert n1.statistics().malformed_records == 2
+
+
+def test_deletes_in_channels_that_nobody_wrote_to_take_no_room_of_the_node(bench):
+    genesis = bench.genesis()
+    limits = evolve(DEFAULT_LIMITS, streams_per_origin_max=8)
+    bench.add("n1", genesis, limits=limits)
+    bench.hold_disk.add("n1")
+    for number in range(20):
+        bench.give("n1", events.Delete(number, f"user/{number}", b"k"))
+    bench.add("n2", genesis, limits=limits)
+    bench.link("n1", "n2")
+    bench.release_disk("n1")
+    bench.pass_time(1)
+    assert bench.nodes["n2"].topology.adjacent(bench.nodes["n1"].me, bench.nodes["n2"].me)
+    assert isinstance(bench.give("n1", events.Put(30, "user/30", b"k", b"v")), Written)
