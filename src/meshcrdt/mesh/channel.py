@@ -6,7 +6,6 @@ in UTF-8. Reads are local and do not wait; writes return when they are durable h
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Generic, TypeVar
@@ -16,21 +15,12 @@ from meshcrdt.errors import UsageError
 from meshcrdt.mesh.arguments import text
 from meshcrdt.mesh.receipt import Receipt
 from meshcrdt.mesh.requests import Requests
+from meshcrdt.mesh.values import encode_value, json_value
 from meshcrdt.mesh.watch import ABSENT, Change, ValueWatch, Watch, WatchHub
 from meshcrdt.node.events import Delete, Mutate, Put
 from meshcrdt.node.outcomes import Written
 
 L = TypeVar("L", bound=Lattice)
-
-
-def encode_value(value: Any) -> bytes:
-    """Return the JSON of a value; raises UsageError for what JSON cannot hold."""
-    try:
-        return json.dumps(
-            value, ensure_ascii=False, allow_nan=False, separators=(",", ":"), sort_keys=True
-        ).encode()
-    except (TypeError, ValueError, RecursionError) as error:
-        raise UsageError(f"a value is not JSON: {error}") from None
 
 
 def decode_change(key: bytes, value: bytes | None) -> Change | None:
@@ -48,8 +38,8 @@ def decode_change(key: bytes, value: bytes | None) -> Change | None:
 def decode_value(value: bytes) -> Any:
     """Return the value of JSON bytes, or ABSENT when they are none."""
     try:
-        return json.loads(value)
-    except (ValueError, RecursionError):
+        return json_value(value)
+    except UsageError:
         return ABSENT
 
 
