@@ -4,7 +4,7 @@ import pytest
 
 from meshcrdt.errors import StoreError, UsageError, WrongStore
 from meshcrdt.ipam.genesis import Genesis
-from meshcrdt.mesh.addresses import advertised
+from meshcrdt.mesh.addresses import advertised, reachable
 from meshcrdt.mesh.birth import Beginning, Given, Remembered, Security, plan
 from meshcrdt.mesh.keys import open_keyring
 from meshcrdt.node.durable import Joining
@@ -182,3 +182,12 @@ def test_wildcards_stand_for_addresses_that_others_can_reach(wildcard):
         assert url.endswith(":7")
         host = url.removeprefix("tcp://").removesuffix(":7")
         assert not host.startswith(("127.", "169.254.", "0.0.0.0", "[fe80", "[::]", "[::1]"))
+
+
+def test_a_wildcard_advertises_its_own_family_alone():
+    host = ("192.0.2.1", "2001:db8::1", "192.0.2.2")
+    assert reachable("tcp://0.0.0.0:7", host) == ("tcp://192.0.2.1:7", "tcp://192.0.2.2:7")
+    assert reachable("tcp://[::]:7", host) == ("tcp://[2001:db8::1]:7",)
+    assert reachable("tcp://[::]:7", ["192.0.2.1"]) == ()
+    for url in ("tcp://198.51.100.1:7", "tcp://example.org:7", "mem://x", "unix:///run/x"):
+        assert reachable(url, host) == (url,)

@@ -21,26 +21,30 @@ _SCOPE_GLOBAL = "00"
 
 def advertised(listening: Iterable[str]) -> tuple[str, ...]:
     """Return the URLs to advertise for the bound URLs of listeners, without repetition."""
-    found: dict[str, None] = {}
-    for url in listening:
-        found.update(dict.fromkeys(_reachable(url)))
-    return tuple(found)
+    host = tuple(str(each) for each in (*_ipv4_addresses(), *_ipv6_addresses()))
+    return tuple(dict.fromkeys(each for url in listening for each in reachable(url, host)))
 
 
-def _reachable(url: str) -> list[str]:
+def reachable(url: str, addresses: Iterable[str]) -> tuple[str, ...]:
+    """Return the URLs at which others reach a listener on a host with these addresses.
+
+    A wildcard stands for the addresses of its own family alone: `meshcrdt.transports.tcp`
+    binds [::] to IPv6 only.
+    """
     scheme, _, rest = url.partition("://")
     host, _, port = rest.rpartition(":")
     if scheme != "tcp":
-        return [url]
+        return (url,)
     try:
-        address = ip_address(host.strip("[]").partition("%")[0])
+        bound = ip_address(host.strip("[]").partition("%")[0])
     except ValueError:
-        return [url]
-    if not address.is_unspecified:
-        return [url]
-    if address.version == 4:
-        return [f"tcp://{each}:{port}" for each in _ipv4_addresses()]
-    return [f"tcp://[{each}]:{port}" for each in _ipv6_addresses()]
+        return (url,)
+    if not bound.is_unspecified:
+        return (url,)
+    own = (each for each in map(ip_address, addresses) if each.version == bound.version)
+    return tuple(
+        f"tcp://{each}:{port}" if each.version == 4 else f"tcp://[{each}]:{port}" for each in own
+    )
 
 
 def _ipv4_addresses() -> list[IPv4Address]:
