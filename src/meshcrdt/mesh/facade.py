@@ -77,7 +77,7 @@ class NamesFacade:
     def __init__(self, node: Node, requests: Requests) -> None:
         self._node = node
         self._requests = requests
-        # Removing one of several addresses reads and then writes.
+        # Adding an address, and removing one of several, reads and then writes.
         self._writing = trio.Lock()
 
     async def set(self, name: str, addresses: Iterable[str]) -> None:
@@ -85,6 +85,13 @@ class NamesFacade:
         wanted = texts(addresses, "address")
         async with self._writing:
             await self._requests.ask(lambda request: SetName(request, name, wanted))
+
+    async def add(self, name: str, addresses: Iterable[str]) -> None:
+        """Add to this node's addresses for a name; the ones that it has there stay."""
+        wanted = frozenset(texts(addresses, "address"))
+        async with self._writing:
+            both = tuple(sorted(self._own(name) | wanted))
+            await self._requests.ask(lambda request: SetName(request, name, both))
 
     async def remove(self, name: str, addresses: Iterable[str] = ()) -> None:
         """Remove this node's record of a name, or only the given addresses of it."""

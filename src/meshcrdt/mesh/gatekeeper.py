@@ -18,6 +18,7 @@ from meshcrdt.base.limits import Limits
 from meshcrdt.errors import (
     ClosedError,
     HandshakeError,
+    InternalError,
     LinkError,
     MeshError,
     ProtocolError,
@@ -216,6 +217,15 @@ class Gatekeeper:
             await pump.run()
         finally:
             del self.pumps[number]
+
+    def check(self) -> None:
+        """Raise InternalError when an invariant of a link or a caller does not hold."""
+        self.half_open.check()
+        self.refusals.check()
+        if self._entering < 0 or len(self.pumps) > self._limits.links_max:
+            raise InternalError(f"{len(self.pumps)} links, {self._entering} are let in")
+        for pump in self.pumps.values():
+            pump.check()
 
     async def close_links(self, reason: str) -> None:
         """Close every link after what it has queued, and wait for that."""

@@ -51,6 +51,7 @@ class Mesh:
         notices: NoticeBoard,
         listening: tuple[str, ...],
         activity: Callable[[], ShellStatistics],
+        check_shell: Callable[[], None],
     ) -> None:
         self.node = node
         self.listening = listening
@@ -63,6 +64,7 @@ class Mesh:
         self._hub = hub
         self._notices = notices
         self._activity = activity
+        self._check_shell = check_shell
         self._turned = trio.Event()
 
     # --- who -----------------------------------------------------------------------------
@@ -82,6 +84,12 @@ class Mesh:
         """The cluster id, 32 hex digits; None until this node has joined one."""
         core = self.node.core
         return None if core is None else core.genesis.cluster
+
+    @property
+    def universes(self) -> tuple[str, ...]:
+        """The cluster's address ranges, as CIDR text; none until this node has joined one."""
+        core = self.node.core
+        return () if core is None else core.genesis.universes
 
     @property
     def state(self) -> str:
@@ -230,7 +238,7 @@ class Mesh:
     def check(self) -> None:
         """Raise InternalError when an invariant of the node or the shell does not hold."""
         self.node.check()
-        self._hub.check()
+        self._check_shell()
 
     # --- for the shell -------------------------------------------------------------------
 

@@ -88,6 +88,7 @@ class Shell:
             notices=self._notices,
             listening=tuple(listener.address for listener in listeners),
             activity=self.statistics,
+            check_shell=self.check,
         )
 
     @asynccontextmanager
@@ -215,6 +216,12 @@ class Shell:
             watchers=self._hub.watchers,
             refused=gatekeeper.refusals.latest() if gatekeeper else (),
         )
+
+    def check(self) -> None:
+        """Raise InternalError when an invariant around the node does not hold."""
+        self._hub.check()
+        if self._gatekeeper is not None:
+            self._gatekeeper.check()
 
     def _genesis(self) -> Genesis | None:
         core = self.node.core
