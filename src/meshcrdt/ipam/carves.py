@@ -73,6 +73,13 @@ class Carves:
         if row.epoch == self._epoch:
             self._number = max(self._number, row.number)
 
+    def reepoch(self, epoch: Epoch) -> None:
+        """Ask under a later epoch from now on; requests under way keep theirs.
+
+        Their blocks may have been given already, and only the same request finds them again.
+        """
+        self._epoch = epoch
+
     def open(self, within: Cidr, size_bits: int, *, exact: Cidr | None, now: float) -> Carve:
         """Begin a request; the caller stores its row in the same step."""
         self._number += 1
@@ -101,6 +108,20 @@ class Carves:
         """End a request after a definite answer; returns the key of its row to delete."""
         del self._open[carve.request]
         return carve_key(carve.row.epoch, carve.row.number)
+
+    def renew(self, carve: Carve, now: float) -> tuple[bytes, Carve]:
+        """Ask the same under a new id: the old one is too old for the guardian to answer.
+
+        Returns the key of the row to delete, and the request whose row to store. It goes out
+        after a pause only: while this node's epoch is below one that the guardian remembers
+        (its store was rolled back), the new id is as stale as the old one.
+        """
+        forgotten = self.settle(carve)
+        row = carve.row
+        renewed = self.open(row.within, row.size_bits, exact=row.exact, now=now)
+        renewed.attempts, renewed.waited_on = carve.attempts, carve.waited_on
+        renewed.next_try = now + self._pause(renewed)
+        return forgotten, renewed
 
     def due(self, now: float) -> list[Carve]:
         """Return the requests to send now, and plan their next try."""

@@ -35,7 +35,7 @@ class Engine:
         self, *, me: PeerId, genesis: Genesis, epoch: Epoch, limits: Limits, dice: Dice
     ) -> None:
         self.me = me
-        self.epoch = epoch
+        self.run_epoch = epoch
         self._limits = limits
         self.members = 1
         self.registry = Registry(genesis)
@@ -171,13 +171,17 @@ class Engine:
         if denied.denial is Denial.RECOVERING:
             carve.recovering = True
             return
+        if denied.denial is Denial.STALE:
+            # Says nothing about the range; asked anew at once it could be refused for ever.
+            forgotten, renewed = self.growth.carves.renew(carve, now)
+            self.turn.rows([(forgotten, None), renewed.stored])
+            return
         self.turn.rows([(self.growth.carves.settle(carve), None)])
-        if denied.denial is not Denial.STALE:
-            need = Need(carve.row.within, carve.row.exact)
-            if need.exact is None:
-                self.growth.rest(need.within, now)
-            for answered, outcome in self.desk.deny(need, denied):
-                self.turn.answer(answered, outcome)
+        need = Need(carve.row.within, carve.row.exact)
+        if need.exact is None:
+            self.growth.rest(need.within, now)
+        for answered, outcome in self.desk.deny(need, denied):
+            self.turn.answer(answered, outcome)
         self.progress(now)
 
     def _why_late(self, pending: Pending) -> Outcome:

@@ -227,7 +227,8 @@ class Ipam:
     def distrust(self) -> list[Output]:
         """Stop giving from blocks of earlier runs: the store was rolled back, or copied."""
         engine = self._engine
-        rows = engine.holdings.distrust(engine.epoch)
+        # Not of a later epoch that this run took: what it gave since it began has its rows.
+        rows = engine.holdings.distrust(engine.run_epoch)
         if rows:
             engine.turn.rows(rows)
             engine.turn.notice(
@@ -236,6 +237,14 @@ class Ipam:
                 "nothing more is given from them, new blocks are asked for",
             )
         return engine.turn.finish()
+
+    def reepoch(self, epoch: Epoch) -> None:
+        """Ask for new blocks under a later epoch, once its boot counter is on disk.
+
+        A guardian may remember later requests of this peer than a rolled-back store knows of,
+        and calls all older ones stale for ever.
+        """
+        self._engine.growth.carves.reepoch(epoch)
 
     def nudge(self, now: float) -> list[Output]:
         """Ask again at once what was not answered: a peer came into reach."""

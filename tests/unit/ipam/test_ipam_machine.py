@@ -1,5 +1,6 @@
 import pytest
 
+from meshcrdt.base.ids import Epoch
 from meshcrdt.base.limits import Limits
 from meshcrdt.errors import CapacityError, CorruptStore, UsageError
 from meshcrdt.ipam import (
@@ -16,6 +17,7 @@ from meshcrdt.ipam import (
     Unreachable,
     audit,
 )
+from meshcrdt.ipam.ledger import REQUESTS_REMEMBERED_MAX
 
 
 def test_ipam_same_workload_same_address(make_cluster):
@@ -498,6 +500,32 @@ def test_ipam_conflicting_owners_freeze_the_block_and_raise_an_alarm(make_cluste
     assert isinstance(frozen, Frozen)
     assert cluster.ipams[1].statistics().suspended
     assert cluster.ipams[1].lookup("first") == ("10.40.0.1/12",)
+
+
+@pytest.mark.parametrize("n", [0, 1], ids=["lone-guardian", "guardian-elsewhere"])
+def test_ipam_a_rolled_back_node_asks_seldom_and_grows_again_in_a_later_epoch(make_cluster, n):
+    """More grants were made to a life that its disk forgot than a ledger remembers."""
+    cluster = make_cluster("10.32.0.0/12", count=2)
+    snapshot = dict(cluster.rows[n])
+    cluster.restart(n)
+    cluster.restart(n)
+    for number in range(REQUESTS_REMEMBERED_MAX + 2):
+        assert isinstance(cluster.claim(n, "lost", f"10.40.{number}.1"), Claimed)
+    cluster.rows[n] = snapshot
+    cluster.boots[n] = 1
+    cluster.restart(n)
+    said, written = len(cluster.sent), dict(cluster.rows[n])
+    assert cluster.claim(n, "a", "10.41.0.1") is None
+    cluster.advance(4.0)
+    # A try, and few more: every one is an ask and a refusal, and one row for another.
+    assert len(cluster.sent) - said <= 12
+    assert len(cluster.rows[n]) == len(written) + 1
+    cluster.run(n, cluster.ipams[n].distrust())
+    cluster.ipams[n].reepoch(Epoch(4, b"reopened"))
+    cluster.advance(2.0)
+    assert isinstance(cluster.claim(n, "a", "10.41.0.1"), Claimed)
+    assert cluster.ipams[n].statistics().carves == 0
+    cluster.check()
 
 
 def test_ipam_owner_is_known_from_the_replicated_trie(make_cluster):
