@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from meshcrdt.errors import CapacityError, InternalError
+from meshcrdt.errors import CapacityError, InternalError, UsageError
 from meshcrdt.gossip import outputs as gossip
 from meshcrdt.gossip.changes import Change, Drop, Over, Put, Writer
 from meshcrdt.ipam import outputs as ipam
@@ -32,8 +32,8 @@ class Wiring:
     def __init__(self, node: Node) -> None:
         self._node = node
         self._queue: deque[object] = deque()
+        self._draining = False
         self._tickets: dict[int, list[Callable[[gossip.Committed, float], None]]] = {}
-        self._sent: dict[int, ipam.ToPeer] = {}
         self._homes: dict[type, Callable[[Any, float], None]] = {
             topology.Dial: self._dial,
             topology.CloseLink: self._close_link,
@@ -66,17 +66,27 @@ class Wiring:
 
     def run(self, outputs: Iterable[object], now: float) -> None:
         """Carry outputs, and all that they cause, to their homes."""
-        outer = bool(self._queue)
         self._queue.extend(outputs)
-        if outer:
-            return  # the loop below us is already draining the queue
-        while self._queue:
-            output = self._queue[0]
-            home = self._homes.get(type(output))
-            if home is None:
-                raise InternalError(f"no home for the output {type(output).__name__}")
+        if self._draining:
+            return  # the loop below us carries them, after what was there before
+        self._draining = True
+        try:
+            while self._queue:
+                self._carry(self._queue.popleft(), now)
+        finally:
+            self._draining = False
+            self._queue.clear()
+
+    def _carry(self, output: object, now: float) -> None:
+        """Bring one output home. A home that refuses it is our own fault, not a caller's."""
+        kind = type(output).__name__
+        home = self._homes.get(type(output))
+        if home is None:
+            raise InternalError(f"no home for the output {kind}")
+        try:
             home(output, now)
-            self._queue.popleft()
+        except (UsageError, CapacityError) as error:
+            raise InternalError(f"the home of the output {kind} refused it: {error}") from error
 
     def settle(self, now: float) -> None:
         """Flush staged writes, and what flushing causes, until nothing is staged."""
@@ -160,14 +170,15 @@ class Wiring:
             self.run(core.receipts.received(output.source, output.payload, now), now)
 
     def _acked(self, output: topology.Acked, now: float) -> None:
-        self._sent.pop(output.message_id, None)
+        """Nobody waits for an acknowledgement: who asked something waits for the answer to it."""
 
     def _failed(self, output: topology.Failed, now: float) -> None:
-        sent = self._sent.pop(output.message_id, None)
         core = self._node.core
-        if sent is not None and core is not None:
-            outputs = core.ipam.unicast_failed(sent.dest, sent.payload, output.reason, now)
-            self.run(outputs, now)
+        if core is None or type(output.payload) is not tuple or not output.payload:
+            return
+        if output.payload[0] in messages.IPAM_PAYLOADS:
+            failed = core.ipam.unicast_failed(output.dest, output.payload, output.reason, now)
+            self.run(failed, now)
         # A receipt's question needs no word: the tracker asks again until its deadline.
 
     def _neighbour_misbehaved(self, output: topology.Misbehaved, now: float) -> None:
@@ -281,7 +292,7 @@ class Wiring:
         def send(later: float) -> None:
             core = self._node.core
             try:
-                message_id, outputs = self._node.unicast.send(
+                _, outputs = self._node.unicast.send(
                     output.dest, output.payload, later, deadline=output.deadline
                 )
             except CapacityError as full:
@@ -289,7 +300,6 @@ class Wiring:
                     failed = core.ipam.unicast_failed(output.dest, output.payload, str(full), later)
                     self.run(failed, later)
                 return
-            self._sent[message_id] = output
             self.run(outputs, later)
 
         self._node.when_all_durable(send)

@@ -95,6 +95,7 @@ class Failed:
 
     message_id: int
     dest: PeerId
+    payload: Tree
     reason: str
 
 

@@ -185,7 +185,7 @@ class Unicast:
         if now >= pending.deadline:
             del self._pending[message_id]
             self._failed_total += 1
-            return [Failed(message_id, pending.dest, pending.reason)]
+            return [Failed(message_id, pending.dest, pending.payload, pending.reason)]
         wait_s = self._dice.uniform(0.75, 1.0) * self._limits.unicast_retry_s
         again_at = min(now + wait_s, pending.deadline)
         heapq.heappush(self._due, (again_at, message_id))

@@ -81,13 +81,13 @@ def test_no_route_fails_at_the_deadline_and_says_so():
     while (at := a.next_deadline()) is not None:
         found += a.handle_timeout(at)
         a.check()
-    assert found == [Failed(message_id, peer_id(9), f"no route to {peer_id(9)}")]
+    assert found == [Failed(message_id, peer_id(9), (80,), f"no route to {peer_id(9)}")]
 
 
 def test_deadline_in_the_past_fails_at_once():
     a = make_unicast(1, {2: 2})
     message_id, outputs = a.send(peer_id(2), (80,), 5.0, deadline=5.0)
-    assert outputs == [Failed(message_id, peer_id(2), "no answer")]
+    assert outputs == [Failed(message_id, peer_id(2), (80,), "no answer")]
 
 
 def test_relay_sends_errors_back_and_the_sender_names_them():
