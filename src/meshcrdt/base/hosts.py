@@ -10,10 +10,28 @@ from ipaddress import IPv4Address, IPv6Address
 from meshcrdt.errors import UsageError
 
 CONTROL_PORT = 6783
+PORT_MAX = 65_535
 
 SECRET_MARKS = ("mct1-", "mcs1-")
 """How join tokens and cluster secrets begin (`trust`): one of them given as an address
 would be dialled, logged and stored, so it is refused and not shown."""
+
+
+_NUMBER_CHARACTERS_MAX = 20
+_OF_URLS = frozenset("/@?#")
+"""What ends a host in a URL: a text with one of them has more than a host and a port."""
+
+
+def number_within(text: str, *, low: int, high: int) -> int | None:
+    """Return the whole number that `text` spells within [low, high], or None.
+
+    Only 0 to 9 are digits here: `str.isdigit` also holds for those that `int` refuses ("²"),
+    and `int` refuses a text of thousands of digits.
+    """
+    if not (text.isascii() and text.isdigit()) or len(text) > _NUMBER_CHARACTERS_MAX:
+        return None
+    number = int(text)
+    return number if low <= number <= high else None
 
 
 def parse_peer_address(text: str, *, source: str = "peer") -> str:
@@ -33,13 +51,12 @@ def parse_peer_address(text: str, *, source: str = "peer") -> str:
         raise UsageError(f"{source} {text!r} is not an address: HOST[:PORT] or URL is accepted")
     scheme, separator, rest = text.partition("://")
     if separator and scheme.lower() != "tcp":
-        return text
+        return f"{scheme.lower()}://{rest}"
     # A port that no transport can use is refused where somebody still reads the answer.
     host, port = split_host_port(
-        rest if separator else text, default_port=CONTROL_PORT, source=source
+        rest.rstrip("/") if separator else text, default_port=CONTROL_PORT, source=source
     )
-    shown = f"[{host}]" if ":" in host else host
-    return f"tcp://{shown}:{port}"
+    return f"tcp://{shown_host_port(host, port)}"
 
 
 def is_host(text: str) -> bool:
@@ -77,7 +94,7 @@ def split_host_port(text: str, *, default_port: int, source: str = "address") ->
         host, port_text = text, ""
     else:
         host, _, port_text = text.partition(":")
-    if not host:
+    if not host or not _OF_URLS.isdisjoint(host):
         raise bad
     is_ipv6 = ":" in host or text.startswith("[")
     if is_ipv6 and not _is_ipv6(host):
@@ -88,6 +105,12 @@ def split_host_port(text: str, *, default_port: int, source: str = "address") ->
         raise UsageError(f"{source} {text!r} is not an address: {host!r} is no IPv4 address")
     if not port_text:
         return host, default_port
-    if not port_text.isdigit() or not 0 <= int(port_text) <= 65_535:
+    port = number_within(port_text, low=0, high=PORT_MAX)
+    if port is None:
         raise UsageError(f"{source} {text!r} has port {port_text!r}: 0 to 65535 is accepted")
-    return host, int(port_text)
+    return host, port
+
+
+def shown_host_port(host: str, port: int) -> str:
+    """Return HOST:PORT as it is written: an IPv6 address gets its brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -12,11 +12,12 @@ from typing import Any
 
 from attrs import frozen
 
-from meshcrdt.base.hosts import parse_peer_address
+from meshcrdt.base.hosts import number_within, parse_peer_address
 from meshcrdt.daemon import places, values
 
 VARIABLE_PREFIX = "MESHCRDT_"
 DEFAULT_LISTEN = ("tcp://0.0.0.0:6783",)
+SEATS_MAX = 65_535
 DEFAULT_DOMAIN = "mesh.internal."
 
 
@@ -86,12 +87,16 @@ def _display_name(text: str) -> str:
     return values.plain(text, "name", bytes_max=64)
 
 
+def _is_count(text: str) -> bool:
+    return number_within(text, low=1, high=SEATS_MAX) is not None
+
+
 def _seat(text: str) -> str:
     """Check --ipalloc-init: seed=NAME,…, consensus[=N] or observer."""
     word, equals, rest = text.partition("=")
     good = (
         (word == "observer" and not equals)
-        or (word == "consensus" and (not equals or (rest.isdigit() and int(rest) > 0)))
+        or (word == "consensus" and (not equals or _is_count(rest)))
         or (word == "seed" and rest != "" and all(part for part in rest.split(",")))
     )
     if not good:

@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from meshcrdt.base.hosts import is_host
+from meshcrdt.base.hosts import PORT_MAX, is_host, number_within
 
 SOCKET_NAME = "api.sock"
 STORE_NAME = "mesh.db"
@@ -86,7 +86,7 @@ def parse_api(text: str) -> str:
         return unix_url(Path(text.removeprefix("unix://")))
     if text.startswith("http://"):
         host, _, port = text.removeprefix("http://").rstrip("/").rpartition(":")
-        if is_host(host) and host and port.isdigit() and int(port) <= 65_535:
+        if is_host(host) and host and number_within(port, low=0, high=PORT_MAX) is not None:
             return f"http://{host}:{port}"
     elif "/" in text and "://" not in text:
         return unix_url(Path(text))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 import re
 
-from meshcrdt.base.hosts import is_host
+from meshcrdt.base.hosts import PORT_MAX, is_host, number_within
 
 LABEL_BYTES_MAX = 63
 NAME_BYTES_MAX = 253
@@ -18,6 +18,8 @@ CHANNEL_BYTES_MAX = 128
 RESERVED_CHANNELS = frozenset({"channels", "directory", "endpoints", "ipam", "names"})
 """Those of `node.views`, which a verb has no time to load; a test compares the two."""
 KEY_BYTES_MAX = 1_024
+PID_MAX = 2**22
+"""Linux hands out none above (proc(5), pid_max)."""
 MTU_MIN = 576
 MTU_MAX = 65_535
 MTU_AUTO = "auto"
@@ -27,7 +29,7 @@ TOKEN_TTL_S_MAX = 86_400.0 * 30
 TOKEN_USES = 100
 TOKEN_USES_MAX = 65_535
 
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)?")
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)?")
 _UNIT_S = {None: 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
 
 
@@ -92,7 +94,7 @@ def address(text: str) -> str:
             ipaddress.ip_interface(text)
     except ValueError:
         raise ValueError(f"address {text!r}: an IPv4 or IPv6 address is accepted") from None
-    if "%" in host or (slash and not length.isdigit()):
+    if "%" in host or (slash and number_within(length, low=0, high=128) is None):
         raise ValueError(f"address {text!r}: an IPv4 or IPv6 address is accepted")
     return str(parsed)
 
@@ -129,7 +131,7 @@ def attached_address(text: str) -> str:
 def target(text: str) -> str:
     """Check TARGET of attach: netns:PATH, pid:N, or a container's name."""
     plain(text, "target", bytes_max=IDENTIFIER_BYTES_MAX)
-    if text.startswith("pid:") and not (text[4:].isdigit() and int(text[4:]) > 0):
+    if text.startswith("pid:") and number_within(text[4:], low=1, high=PID_MAX) is None:
         raise ValueError(f"target {text!r}: pid:N with a positive number is accepted")
     if text.startswith("netns:") and not text.removeprefix("netns:"):
         raise ValueError(f"target {text!r}: netns:PATH with a path is accepted")
@@ -139,7 +141,7 @@ def target(text: str) -> str:
 def host_port(text: str) -> str:
     """Check HOST:PORT with a numeric port; the host may be a bracketed IPv6 address."""
     host, _, port = text.rpartition(":")
-    if not host or not port.isdigit() or int(port) > 65_535:
+    if not host or number_within(port, low=0, high=PORT_MAX) is None:
         raise ValueError(f"{text!r}: HOST:PORT is accepted, such as 127.0.0.1:6784")
     if ":" in host and not (host.startswith("[") and host.endswith("]")):
         raise ValueError(f"{text!r}: an IPv6 address is written [ADDRESS]:PORT")
@@ -158,9 +160,10 @@ def mtu(text: str) -> int:
     """Check an MTU in bytes; "auto" is 0: what the underlay leaves."""
     if text == MTU_AUTO:
         return 0
-    if not text.isdigit() or not MTU_MIN <= int(text) <= MTU_MAX:
+    size = number_within(text, low=MTU_MIN, high=MTU_MAX)
+    if size is None:
         raise ValueError(f"mtu {text!r}: {MTU_MIN} to {MTU_MAX} bytes are accepted, or {MTU_AUTO}")
-    return int(text)
+    return size
 
 
 def duration(text: str) -> float:

@@ -2,7 +2,13 @@
 
 import pytest
 
-from meshcrdt.base.hosts import SECRET_MARKS, parse_peer_address
+from meshcrdt.base.hosts import (
+    SECRET_MARKS,
+    number_within,
+    parse_peer_address,
+    shown_host_port,
+    split_host_port,
+)
 from meshcrdt.errors import UsageError
 from meshcrdt.trust.secret import SECRET_PREFIX
 from meshcrdt.trust.token import TOKEN_PREFIX
@@ -21,6 +27,9 @@ from meshcrdt.trust.token import TOKEN_PREFIX
         ("7.example", "tcp://7.example:6783"),
         ("unix:///run/x.sock", "unix:///run/x.sock"),
         ("mem://n1", "mem://n1"),
+        ("UNIX:///run/X.sock", "unix:///run/X.sock"),
+        ("tcp://192.0.2.7/", "tcp://192.0.2.7:6783"),
+        ("tcp://192.0.2.7:80/", "tcp://192.0.2.7:80"),
     ],
 )
 def test_addresses_become_urls(text, url):
@@ -48,6 +57,14 @@ def test_addresses_become_urls(text, url):
         ("1.2.3.4:80:90", "[ADDRESS]:PORT"),
         ("2001:db8:1:2:3:4:5:6:6783", "[ADDRESS]:PORT"),
         ("[192.0.2.1]:80", "[ADDRESS]:PORT"),
+        ("host:\u00b2", "\u00b2"),
+        ("host:\u0663", "\u0663"),
+        ("host:" + "9" * 500, "999"),
+        ("192.0.2.0/24", "192.0.2.0/24"),
+        ("tcp://host/path", "host/path"),
+        ("tcp://user@host:80", "user@host"),
+        ("tcp://host?x", "host?x"),
+        ("tcp://host#x", "host#x"),
     ],
 )
 def test_what_is_no_address_is_named(text, named):
@@ -55,6 +72,27 @@ def test_what_is_no_address_is_named(text, named):
         parse_peer_address(text, source="listener")
     assert named in str(caught.value)
     assert "listener" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "shown"),
+    [
+        ("192.0.2.7", 80, "192.0.2.7:80"),
+        ("::1", 53, "[::1]:53"),
+        ("name.example", 0, "name.example:0"),
+    ],
+)
+def test_a_host_and_port_are_shown_as_they_are_read(host, port, shown):
+    assert shown_host_port(host, port) == shown
+    assert split_host_port(shown, default_port=1) == (host, port)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "\u00b2", "\u0663", "-1", "+1", "1_0", " 1", "9" * 5_000, "11"]
+)
+def test_a_number_has_ascii_digits_and_is_within_its_bounds(text):
+    assert number_within(text, low=0, high=10) is None
+    assert number_within("010", low=0, high=10) == 10
 
 
 @pytest.mark.parametrize("mark", SECRET_MARKS)

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meshcrdt.daemon import values
+from meshcrdt.daemon import places, values
 from meshcrdt.daemon.exits import one_line
+from meshcrdt.daemon.options import BY_NAME
 from meshcrdt.node import views
 
 
@@ -90,3 +91,22 @@ def test_foreign_text_cannot_forge_a_second_line() -> None:
 
 def test_the_reserved_channels_are_those_of_the_node() -> None:
     assert views.RESERVED == values.RESERVED_CHANNELS
+
+
+@pytest.mark.parametrize("digits", ["\u00b2", "\u0663", "9" * 5_000])
+def test_digits_that_no_number_is_made_of_are_refused_by_each_rule_in_its_own_words(
+    digits: str,
+) -> None:
+    for check, text, named in (
+        (values.target, f"pid:{digits[:9]}", "target"),
+        (values.host_port, f"127.0.0.1:{digits}", "HOST:PORT"),
+        (values.mtu, digits, "mtu"),
+        (values.address, f"10.0.0.1/{digits}", "address"),
+        (places.parse_api, f"http://127.0.0.1:{digits}", "API address"),
+        (BY_NAME["ipalloc_init"].check, f"consensus={digits}", "--ipalloc-init"),
+    ):
+        with pytest.raises(ValueError, match=named):
+            check(text)
+    if len(digits) == 1:
+        with pytest.raises(ValueError, match="duration"):
+            values.duration(digits)
