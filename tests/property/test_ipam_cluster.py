@@ -349,9 +349,7 @@ class Cluster(RuleBasedStateMachine):
             self.world.check()
 
 
-Cluster.TestCase.settings = settings(
-    max_examples=examples(25), stateful_step_count=50, deadline=None
-)
+Cluster.TestCase.settings = settings(max_examples=examples(25), stateful_step_count=50)
 TestCluster = Cluster.TestCase
 
 

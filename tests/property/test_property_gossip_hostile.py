@@ -39,7 +39,7 @@ def samples() -> list[tuple]:
     ]
 
 
-@settings(max_examples=examples(300), deadline=None)
+@settings(max_examples=examples(300))
 @given(st.integers(15, 30), st.lists(TREE, max_size=5))
 def test_arbitrary_trees_never_raise(code: int, rest: list) -> None:
     world = quiet_world()
@@ -66,7 +66,7 @@ def replaced(tree: object, path: tuple[int, ...], value: object) -> object:
     return (*tree[:head], replaced(tree[head], tuple(rest), value), *tree[head + 1 :])
 
 
-@settings(max_examples=examples(400), deadline=None)
+@settings(max_examples=examples(400))
 @given(st.data())
 def test_messages_with_one_changed_field_never_raise_or_show_anything(data: st.DataObject) -> None:
     message = data.draw(st.sampled_from(samples()))

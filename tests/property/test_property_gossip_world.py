@@ -98,7 +98,7 @@ def run_history(
     return world
 
 
-@settings(max_examples=examples(150), deadline=None)
+@settings(max_examples=examples(150))
 @given(
     count=st.integers(3, 5),
     seed=st.integers(0, 1_000_000),
@@ -115,7 +115,7 @@ def test_l1_l2_any_history_converges_and_nothing_deleted_comes_back(
 ROLLBACK = st.one_of(STEP, st.tuples(st.sampled_from(["snapshot", "roll back", "restart"]), HOST))
 
 
-@settings(max_examples=examples(100), deadline=None)
+@settings(max_examples=examples(100))
 @given(
     count=st.integers(2, 4),
     seed=st.integers(0, 1_000_000),

@@ -132,7 +132,7 @@ def still_serves(bench: Bench, *names: str) -> None:
                 assert isinstance(outcome, Written), outcome
 
 
-@settings(max_examples=examples(80), deadline=None)
+@settings(max_examples=examples(80))
 @given(st.data())
 def test_frames_with_one_changed_field_never_raise(data: st.DataObject) -> None:
     bench = pair()
@@ -151,7 +151,7 @@ def test_frames_with_one_changed_field_never_raise(data: st.DataObject) -> None:
     still_serves(bench, "n1", "n2")
 
 
-@settings(max_examples=examples(30), deadline=None)
+@settings(max_examples=examples(30))
 @given(st.data())
 def test_frames_with_one_changed_byte_never_raise(data: st.DataObject) -> None:
     bench = pair()
@@ -162,7 +162,7 @@ def test_frames_with_one_changed_byte_never_raise(data: st.DataObject) -> None:
     still_serves(bench, "n1", "n2")
 
 
-@settings(max_examples=examples(80), deadline=None)
+@settings(max_examples=examples(80))
 @given(st.data())
 def test_signed_records_with_any_content_never_raise(data: st.DataObject) -> None:
     bench = pair()

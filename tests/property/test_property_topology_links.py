@@ -155,7 +155,7 @@ def settles(schedule: list[Crossing], machine: type[Links]) -> bool:
 
 
 @given(crossings)
-@settings(max_examples=examples(300), deadline=None)
+@settings(max_examples=examples(300))
 def test_crossing_dials_settle_on_the_same_single_link(schedule: list[Crossing]):
     duel = Duel(schedule, Links)
     duel.run()
@@ -189,6 +189,6 @@ def test_the_property_catches_wrong_rules(mutant: type[Links]):
     schedule = find(
         crossings,
         lambda drawn: not settles(drawn, mutant),
-        settings=settings(max_examples=5000, deadline=None, database=None, phases=[Phase.generate]),
+        settings=settings(max_examples=5000, database=None, phases=[Phase.generate]),
     )
     assert settles(schedule, Links)

@@ -36,7 +36,7 @@ def build(advertised: list[tuple[int, int]]) -> tuple[AdjacencyGraph, networkx.G
 
 
 @given(claims)
-@settings(max_examples=examples(300), deadline=None)
+@settings(max_examples=examples(300))
 def test_first_hops_lie_on_shortest_paths_to_exactly_the_reachable(advertised):
     graph, oracle = build(advertised)
     hops = first_hops(peer(0), graph.neighbours)

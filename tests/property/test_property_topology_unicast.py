@@ -142,7 +142,7 @@ flips = st.lists(
     repeat=st.floats(0.0, 1.0),
     random=st.randoms(use_true_random=False),
 )
-@settings(max_examples=examples(60), deadline=None)
+@settings(max_examples=examples(60))
 def test_every_send_has_one_outcome_and_is_delivered_at_most_once(
     sends, flips, loss, repeat, random
 ):
@@ -165,7 +165,7 @@ def test_every_send_has_one_outcome_and_is_delivered_at_most_once(
 
 
 @given(random=st.randoms(use_true_random=False), sends=sends)
-@settings(max_examples=examples(30), deadline=None)
+@settings(max_examples=examples(30))
 def test_in_a_connected_graph_that_loses_little_everything_arrives(random, sends):
     net = Net(6, random, loss=0.1, repeat=0.2)
     networkx.add_path(net.graph, range(6))

@@ -67,7 +67,6 @@ def preambles() -> st.SearchStrategy[bytes]:
 anything = st.binary(max_size=2_100) | preambles()
 
 
-@settings(deadline=None)
 @given(st.sampled_from(["secret", "plain"]), anything, anything)
 def test_no_bytes_raise_at_any_end(kind: str, first: bytes, second: bytes) -> None:
     initiator, responder = machines(kind)
@@ -79,7 +78,6 @@ def test_no_bytes_raise_at_any_end(kind: str, first: bytes, second: bytes) -> No
     assert isinstance(initiator.receive(second).outcome, Rejected)
 
 
-@settings(deadline=None)
 @given(st.sampled_from(["secret", "plain"]), anything)
 def test_no_bytes_raise_as_message_3(kind: str, data: bytes) -> None:
     initiator, responder = machines(kind)
@@ -87,7 +85,7 @@ def test_no_bytes_raise_as_message_3(kind: str, data: bytes) -> None:
     assert isinstance(responder.receive(data).outcome, Rejected)
 
 
-@settings(deadline=None, max_examples=examples(50))
+@settings(max_examples=examples(50))
 @given(keys, keys, keys, names, st.lists(keys, min_size=2, max_size=2), st.binary(max_size=500))
 def test_any_two_members_agree(
     seed_a: bytes, seed_b: bytes, secret: bytes, name: str, entropy: list[bytes], frame: bytes

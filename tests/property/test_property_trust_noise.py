@@ -38,7 +38,7 @@ def oracle(
 
 
 @pytest.mark.parametrize("role", list(Role))
-@settings(max_examples=examples(60), deadline=None)
+@settings(max_examples=examples(60))
 @given(
     ours=st.tuples(keys, keys),
     theirs=st.tuples(keys, keys),
@@ -87,7 +87,6 @@ def test_agrees_with_the_oracle(
         assert receives.decrypt(b"", bytes(other.encrypt(payload))) == payload
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=300), st.booleans())
 def test_any_bytes_are_refused_as_noise_errors(data: bytes, as_second: bool) -> None:
     state = HandshakeState(

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 sys.path.append(str(Path(__file__).resolve().parent))
-sys.path.append(str(Path(__file__).resolve().parents[2] / "support"))
 
 from acceptance_cluster import Cluster
 from acceptance_hosts import FIGURES, Site, sweep, why_no_hosts

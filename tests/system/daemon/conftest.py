@@ -16,8 +16,6 @@ from typing import Any
 
 import pytest
 
-sys.path.append(str(Path(__file__).resolve().parents[2] / "support"))
-
 CLI = (sys.executable, "-m", "meshcrdt")
 TIMEOUT_S = 40.0
 """For one verb on a machine that is busy with other tests; the verbs' own limits are tighter."""

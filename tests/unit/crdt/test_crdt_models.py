@@ -69,7 +69,7 @@ def tagged(elements: Any) -> set[tuple[str, Tree]]:
     return {(type(element).__name__, element) for element in elements}
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(steps=_STEPS)
 def test_orset_is_adds_that_no_remove_saw(steps: list[tuple[str, int, int, int]]) -> None:
     model = Model()
@@ -100,7 +100,7 @@ def test_orset_is_adds_that_no_remove_saw(steps: list[tuple[str, int, int, int]]
             assert (probe in sets[place]) == (tagged([probe]) <= expected)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(steps=_STEPS)
 def test_register_shows_writes_that_nothing_overwrote(
     steps: list[tuple[str, int, int, int]],
@@ -125,7 +125,7 @@ def test_register_shows_writes_that_nothing_overwrote(
         assert tagged(registers[place].value) == expected
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(steps=_STEPS)
 def test_flags_follow_their_winner(steps: list[tuple[str, int, int, int]]) -> None:
     """The model: a switch counts until another one saw it; then enable or disable wins."""
@@ -155,7 +155,7 @@ def test_flags_follow_their_winner(steps: list[tuple[str, int, int, int]]) -> No
         assert disable_wins[place].value == (last == {"add"})
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(steps=_STEPS)
 def test_map_of_sets_is_a_set_of_pairs(steps: list[tuple[str, int, int, int]]) -> None:
     """Removing a key removes the pairs seen below it, so a set of pairs is the model."""
@@ -184,7 +184,6 @@ def test_map_of_sets_is_a_set_of_pairs(steps: list[tuple[str, int, int, int]]) -
         assert maps[place].context == pairs[place].context
 
 
-@settings(deadline=None)
 @given(
     steps=st.lists(st.tuples(_PLACES, _PLACES, st.integers(-9, 9)), max_size=20),
 )

@@ -153,7 +153,7 @@ def damage(kernel: FakeKernel, where: DataplaneConfig, pick: int) -> None:
     choices[pick % len(choices)]()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     where=CONFIGS,
     before=DESIRED,

@@ -25,7 +25,7 @@ KEYS = st.integers(0, 400).map(lambda n: b"key-%d" % n)
 BATCH = st.tuples(st.dictionaries(KEYS, st.binary(max_size=2), max_size=90), st.sets(KEYS))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(BATCH, max_size=8))
 def test_root_depends_on_content_alone(batches: list) -> None:
     tree: MerkleMap[bytes] = MerkleMap()
@@ -42,7 +42,7 @@ def test_root_depends_on_content_alone(batches: list) -> None:
     tree.check()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(BATCH, BATCH)
 def test_changed_keys_are_exactly_the_difference(one: tuple, other: tuple) -> None:
     before = put(MerkleMap(), one[0])

@@ -70,7 +70,7 @@ class TrieMachine(RuleBasedStateMachine):
         assert statistics.nodes <= max(0, 2 * len(self.model))
 
 
-TrieMachine.TestCase.settings = settings(deadline=None, max_examples=100, stateful_step_count=40)
+TrieMachine.TestCase.settings = settings(max_examples=100, stateful_step_count=40)
 test_trie_is_a_dict_of_blocks = TrieMachine.TestCase
 
 

@@ -96,4 +96,4 @@ class TopologyHistory(RuleBasedStateMachine):
 
 
 TestTopologyHistory = TopologyHistory.TestCase
-TestTopologyHistory.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
+TestTopologyHistory.settings = settings(max_examples=60, stateful_step_count=25)
