@@ -56,7 +56,8 @@ class Served:
 
     answers: list[tuple[int, Outcome]] = field(factory=list)
     rows: list[Row] = field(factory=list)
-    needs: list[Need] = field(factory=list)
+    needs: dict[Need, None] = field(factory=dict)
+    """Each need once, in the order in which it was met: thousands of calls may wait."""
 
 
 Attempt: TypeAlias = Outcome | Need
@@ -149,8 +150,7 @@ class Desk:
             else:
                 attempt = self._claim(pending, pending.address, served.rows, now)
             if isinstance(attempt, Need):
-                if attempt not in served.needs:
-                    served.needs.append(attempt)
+                served.needs[attempt] = None
                 continue
             del self._pending[pending.request]
             served.answers.append((pending.request, attempt))

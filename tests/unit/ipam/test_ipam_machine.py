@@ -17,6 +17,7 @@ from meshcrdt.ipam import (
     Unreachable,
     audit,
 )
+from meshcrdt.ipam.desk import Need
 from meshcrdt.ipam.ledger import REQUESTS_REMEMBERED_MAX
 
 
@@ -340,6 +341,27 @@ def test_ipam_release_ends_the_allocation_that_waits(make_cluster):
     waiting = cluster.request
     cluster.release(1, f"w{waiting - 1}")
     assert isinstance(cluster.outcomes[waiting], TimedOut)
+
+
+def test_ipam_thousands_of_waiting_claims_are_told_apart_without_comparing_each_pair(
+    make_cluster, monkeypatch
+):
+    cluster = make_cluster("10.32.0.0/12", count=2)
+    cluster.reachable = False
+    for n in range(300):
+        assert cluster.claim(1, "w", f"10.40.{n // 200}.{n % 200 + 1}") is None
+    compared = 0
+    same = Need.__eq__
+
+    def counted(self, other):
+        nonlocal compared
+        compared += 1
+        return same(self, other)
+
+    monkeypatch.setattr(Need, "__eq__", counted)
+    cluster.run(1, cluster.ipams[1].nudge(cluster.now))
+    assert compared < 300
+    assert cluster.ipams[1].statistics().pending == 300
 
 
 def test_ipam_release_ends_the_claims_that_wait(make_cluster):
