@@ -1,12 +1,12 @@
 """The value of one record in channel "names": what one origin says about one name.
 
-Tree: (display name, (address, ...)), addresses as the text that `ipaddress` prints,
-sorted, without duplicates; so equal meanings have equal bytes.
+Tree: (display name, (address, ...)), addresses as the text that `ranges` writes (RFC 5952,
+the same on every Python version), sorted, without duplicates; so equal meanings have equal
+bytes.
 """
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterable
 
 from attrs import frozen
@@ -14,6 +14,7 @@ from attrs import frozen
 from meshcrdt.base.tree import Tree, take_str, take_tuple
 from meshcrdt.errors import MalformedTree, UsageError
 from meshcrdt.names.dnsname import NAME_CHARACTERS_MAX, check_name
+from meshcrdt.ranges import format_address, parse_address
 from meshcrdt.wire import decode, encode
 
 ADDRESSES_PER_NAME_MAX = 256
@@ -24,19 +25,14 @@ _ADDRESS_CHARACTERS_MAX = 64
 
 def normalise_address(text: str) -> str:
     """Return the canonical text of an IPv4 or IPv6 address; raises UsageError naming `text`."""
-    try:
-        address = ipaddress.ip_address(text)
-    except ValueError:
-        raise UsageError(f"{text!r} is not an IPv4 or IPv6 address") from None
-    if isinstance(address, ipaddress.IPv6Address) and address.scope_id is not None:
-        raise UsageError(f"{text!r} has a zone: addresses of names have none")
-    return str(address)
+    if not isinstance(text, str):
+        raise UsageError(f"{text!r} is not an address: text such as '10.32.0.1' is accepted")
+    return format_address(*parse_address(text))
 
 
 def address_order(text: str) -> tuple[int, int]:
     """Sort key of a canonical address: IPv4 before IPv6, then by value."""
-    address = ipaddress.ip_address(text)
-    return address.version, int(address)
+    return parse_address(text)
 
 
 def normalise_addresses(addresses: Iterable[str]) -> tuple[str, ...]:
