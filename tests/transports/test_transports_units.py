@@ -1,5 +1,6 @@
 """What is particular to one transport, the registry, and the bound before authentication."""
 
+import errno
 import os
 import re
 import socket
@@ -94,6 +95,23 @@ async def test_unix_touches_nothing_that_is_not_its_own(tmp_path):
 def test_unix_refuses_bad_urls(url):
     with pytest.raises(UsageError):
         unix.parse(url)
+
+
+async def test_unix_listener_closes_although_its_file_cannot_be_removed(tmp_path, monkeypatch):
+    url = f"unix://{tmp_path}/s"
+    listener = await UnixTransport().listen(url, frame_bytes_max=FRAME)
+
+    def refuse(path):
+        raise PermissionError(errno.EACCES, "Permission denied", path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "unlink", refuse)
+        await listener.aclose()
+    with pytest.raises(DialError, match="refused"):
+        await UnixTransport().dial(url, frame_bytes_max=FRAME)
+    again = await UnixTransport().listen(url, frame_bytes_max=FRAME)
+    await again.aclose()
+    assert not (tmp_path / "s").exists()
 
 
 async def test_unix_missing_directory_is_a_listen_error(tmp_path):

@@ -60,9 +60,11 @@ class SocketListener:
     async def aclose(self) -> None:
         """Stop listening; idempotent."""
         cleanup, self._cleanup = self._cleanup, None
-        if cleanup is not None:
-            cleanup()
-        await trio.aclose_forcefully(self._listener)
+        try:
+            if cleanup is not None:
+                cleanup()
+        finally:
+            await trio.aclose_forcefully(self._listener)
 
 
 def reason_of(error: BaseException) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import stat
@@ -89,14 +90,16 @@ async def _clear(path: str) -> None:
 
 
 def _remover(path: str, created: os.stat_result) -> Callable[[], None]:
-    """Return a function that removes the socket file, unless another one has its place."""
+    """Return a function that removes the socket file, unless another one has its place.
+
+    A file that cannot be removed (its directory is read-only by now, or gone) stays: the
+    next listener on the path replaces it, and closing must not fail over it.
+    """
 
     def remove() -> None:
-        try:
+        with contextlib.suppress(OSError):
             found = os.lstat(path)
             if (found.st_dev, found.st_ino) == (created.st_dev, created.st_ino):
                 os.unlink(path)
-        except FileNotFoundError:
-            return
 
     return remove
