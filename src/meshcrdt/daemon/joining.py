@@ -2,7 +2,7 @@
 
 A token comes from a file or standard input only, and no message shows it: errors name the
 source. A node that never had a genesis keeps trying; only when every peer that answers
-refuses it does the launch end, within ten seconds.
+refuses it does the launch end, within ten seconds; or when its disk fails.
 """
 
 from __future__ import annotations
@@ -10,14 +10,18 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import trio
 
 from meshcrdt.daemon.context import Control
 from meshcrdt.daemon.exits import CommandError
 from meshcrdt.daemon.observer import DialEnd, Observer
-from meshcrdt.errors import UsageError
+from meshcrdt.errors import NotReady, UsageError
 from meshcrdt.trust.token import parse_token
+
+if TYPE_CHECKING:
+    from meshcrdt.mesh.mesh import Mesh
 
 TOKEN_BYTES_MAX = 8_192
 REFUSED_GRACE_S = 2.0
@@ -77,7 +81,7 @@ def refusal(dials: Mapping[str, DialEnd]) -> str | None:
 async def give_up_when_refused(observer: Observer, control: Control, *, source: str | None) -> None:
     """End the launch when every peer that answers refuses; run it only until ready."""
     while True:
-        changed = observer.anything.next()
+        changed = observer.dial_failed.next()
         if refusal(observer.dials) is not None:
             await trio.sleep(REFUSED_GRACE_S)
             reason = refusal(observer.dials)
@@ -86,3 +90,32 @@ async def give_up_when_refused(observer: Observer, control: Control, *, source: 
                 control.fail(CommandError(f"no peer that answered accepted {what}: {reason}"))
                 return
         await changed.wait()
+
+
+async def until_ready(
+    mesh: Mesh, observer: Observer, control: Control, *, source: str | None
+) -> bool:
+    """Wait until the node has joined; False when the daemon is told to end before.
+
+    Raises CommandError when it can join no more, because its disk failed.
+    """
+    failed: NotReady | None = None
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(lambda: give_up_when_refused(observer, control, source=source))
+        nursery.start_soon(_cancel_when, control.stopping, nursery.cancel_scope)
+        try:
+            await mesh.ready()
+        except NotReady as error:
+            failed = error
+        nursery.cancel_scope.cancel()
+    if control.stopping.is_set():
+        return False
+    if failed is not None:
+        failure = mesh.store_failure
+        raise CommandError(str(failed) if failure is None else f"the store failed: {failure}")
+    return True
+
+
+async def _cancel_when(event: trio.Event, scope: trio.CancelScope) -> None:
+    await event.wait()
+    scope.cancel()

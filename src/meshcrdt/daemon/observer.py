@@ -1,7 +1,8 @@
 """Looks over the driver's shoulder: what changed in the mesh, and how dials ended.
 
 The daemon reacts to changes of members, endpoints and names without polling, and learns
-here that every peer that answers refuses it.
+here that every peer that answers refuses it. It runs inside every event of the node: what it
+does there is little.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ class Observer:
     def __init__(self) -> None:
         self.forwarding = Wake()
         """Members or endpoints changed: what the dataplane is made of."""
-        self.anything = Wake()
+        self.dial_failed = Wake()
         self.dials: dict[str, DialEnd] = {}
 
     def before_handle(self, event: object, now: float) -> None:
@@ -56,6 +57,7 @@ class Observer:
         match event:
             case DialFailed():
                 self.dials[event.address] = DialEnd(event.refused, event.reason)
+                self.dial_failed.set()
             case LinkOpened():
                 self.dials.pop(event.address, None)
 
@@ -64,4 +66,3 @@ class Observer:
         changed = {effect.channel for effect in effects if isinstance(effect, Changed)}
         if changed & _FORWARDING_CHANNELS or isinstance(event, (LinkOpened, LinkClosed)):
             self.forwarding.set()
-        self.anything.set()

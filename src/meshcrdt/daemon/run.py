@@ -29,7 +29,7 @@ from meshcrdt.daemon.host import HostPlane
 from meshcrdt.daemon.http.app import make_app
 from meshcrdt.daemon.http.guard import Guard
 from meshcrdt.daemon.http.server import bearer_token, serve_api
-from meshcrdt.daemon.joining import give_up_when_refused, name_source
+from meshcrdt.daemon.joining import name_source, until_ready
 from meshcrdt.daemon.lines import Starter
 from meshcrdt.daemon.memory import Memory, memory_of, origins_line, save_memory
 from meshcrdt.daemon.observer import Observer
@@ -173,7 +173,9 @@ class _Running:
         host = None if off else HostPlane(daemon, self._observer, underlay=underlay)
         _LOG.info("peer %s (%s): starting", daemon.mesh.peer, daemon.mesh.name)
         _LOG.info("%s", origins_line(self._settings))
-        if not await self._until_ready(daemon):
+        if not await until_ready(
+            daemon.mesh, self._observer, self._control, source=self._settings.join_file
+        ):
             return
         universes = tuple(u.cidr for u in daemon.mesh.status().universes)
         same_ranges(self._settings, universes)
@@ -183,22 +185,6 @@ class _Running:
         self._remember()
         self._say_ready(daemon)
         await self._control.stopping.wait()
-
-    async def _until_ready(self, daemon: Daemon) -> bool:
-        """Wait for the genesis; False when the daemon ends first."""
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(
-                lambda: give_up_when_refused(
-                    self._observer, self._control, source=self._settings.join_file
-                )
-            )
-            nursery.start_soon(_cancel_when, self._control.stopping, nursery.cancel_scope)
-            while daemon.mesh.state == "starting":
-                changed = self._observer.anything.next()
-                if daemon.mesh.state == "starting":
-                    await changed.wait()
-            nursery.cancel_scope.cancel()
-        return not self._control.stopping.is_set()
 
     def _remember(self) -> None:
         """Remember what was given, now that nothing refuses it any more."""
@@ -246,11 +232,6 @@ class _Running:
         if self._control.wipe and daemon.workloads is not None:
             bridge = bridge_name(self._settings.state_dir)
             await bare_plane(self._settings.dataplane, bridge).reset()
-
-
-async def _cancel_when(event: trio.Event, scope: trio.CancelScope) -> None:
-    await event.wait()
-    scope.cancel()
 
 
 async def _log_notices(mesh: Mesh) -> None:

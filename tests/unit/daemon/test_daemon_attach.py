@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import trio
 from attrs import evolve
 
 from meshcrdt.daemon.exits import CommandError, ExitCode
-from meshcrdt.daemon.observer import Observer
+from meshcrdt.daemon.observer import Observer, Wake
 from meshcrdt.daemon.workloads import attach as attach_module
 from meshcrdt.daemon.workloads.attach import HOST_ID, Workloads
 from meshcrdt.daemon.workloads.plane import Plane
@@ -45,10 +45,22 @@ class QuietDataplane(LinuxDataplane):
         yield self._heard
 
 
+class Loud(Observer):
+    """An observer that also wakes a test at every event."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.anything = Wake()
+
+    def after_handle(self, event: object, effects: Sequence[object], now: float) -> None:
+        super().after_handle(event, effects, now)
+        self.anything.set()
+
+
 class World:
     """A node, its workloads and a kernel; `again` is a restart on the same state."""
 
-    def __init__(self, mesh: Mesh, observer: Observer, state_dir: Path) -> None:
+    def __init__(self, mesh: Mesh, observer: Loud, state_dir: Path) -> None:
         self.mesh = mesh
         self.observer = observer
         self.state_dir = state_dir
@@ -89,7 +101,7 @@ async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
         path = "/ns/" + target.removeprefix("netns:")
         return Place(id=target, namespace=path, identity=f"1:{target}")
 
-    observer = Observer()
+    observer = Loud()
     async with open_mesh(name="n1", universes=UNIVERSES, instrument=observer) as mesh:
         made = World(mesh, observer, tmp_path)
         monkeypatch.setattr(attach_module, "find_place", find_place)

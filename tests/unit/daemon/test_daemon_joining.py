@@ -11,8 +11,16 @@ import trio
 
 from meshcrdt.daemon.context import Control
 from meshcrdt.daemon.exits import CommandError
-from meshcrdt.daemon.joining import give_up_when_refused, name_source, read_token, refusal
+from meshcrdt.daemon.joining import (
+    give_up_when_refused,
+    name_source,
+    read_token,
+    refusal,
+    until_ready,
+)
 from meshcrdt.daemon.observer import DialEnd, Observer
+from meshcrdt.mesh.mesh import Mesh
+from meshcrdt.mesh.open import open_mesh
 from meshcrdt.node.events import DialFailed
 from meshcrdt.trust.token import format_token, make_token
 
@@ -97,3 +105,38 @@ def test_the_first_who_asks_decides_how_the_daemon_ends() -> None:
     control.stop("a test")
     control.fail(CommandError("too late"))
     assert control.failure is None
+
+
+async def test_a_joiner_whose_disk_fails_ends_and_never_calls_itself_ready(
+    autojump_clock: trio.abc.Clock,
+) -> None:
+    control = Control(Path("/lock"))
+    async with open_mesh(
+        name="joiner", peers=("mem://nobody",), secret=b"s" * 32, join_wait_s=0
+    ) as mesh, trio.open_nursery() as nursery:
+
+        async def fail() -> None:
+            await trio.testing.wait_all_tasks_blocked()
+            mesh.node.store_failure = "disk full"
+            mesh.turned()
+
+        nursery.start_soon(fail)
+        with pytest.raises(CommandError, match="the store failed: disk full"):
+            await until_ready(mesh, Observer(), control, source=None)
+    assert not control.stopping.is_set()
+
+
+async def test_a_joiner_that_is_told_to_end_is_no_failure(
+    autojump_clock: trio.abc.Clock,
+) -> None:
+    control = Control(Path("/lock"))
+    async with open_mesh(
+        name="joiner", peers=("mem://nobody",), secret=b"s" * 32, join_wait_s=0
+    ) as mesh, trio.open_nursery() as nursery:
+        nursery.start_soon(lambda: until_stopped(mesh, control))
+        await trio.testing.wait_all_tasks_blocked()
+        control.stop("a test")
+
+
+async def until_stopped(mesh: Mesh, control: Control) -> None:
+    assert await until_ready(mesh, Observer(), control, source=None) is False
