@@ -50,7 +50,7 @@ class Limits:
     dial_timeout_s: float = field(default=5.0, validator=_positive)
     dial_backoff_min_s: float = field(default=0.2, validator=_positive)
     dial_backoff_max_s: float = field(default=2.0, validator=_positive)
-    """The cap for known members; addresses that never answered go up to eight times this."""
+    """The cap for known members and configured addresses; others go up to eight times this."""
 
     # replication
     stream_keys_max: int = field(default=65_536, validator=_positive)

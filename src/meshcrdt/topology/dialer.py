@@ -1,13 +1,16 @@
 """Whom to dial, and when.
 
 Targets are the configured addresses, always, and those of wanted directory members while
-discovery is on. Three rules make a heal take about `dial_backoff_max_s` after an outage
+discovery is on. Four rules make a heal take about `dial_backoff_max_s` after an outage
 of any length:
 
-* Backoff is exponential with jitter, but for members that cannot be reached, and for
-  everything while there is no link at all, it is capped at `dial_backoff_max_s`. Only
-  addresses that refused, or never answered and are not needed now, go up to eight times
-  that.
+* Backoff is exponential with jitter, but for members that cannot be reached, for configured
+  addresses, and for everything while there is no link at all, it is capped at
+  `dial_backoff_max_s`. Only addresses that refused, or that the directory names for a member
+  whom others reach and that never answered, go up to eight times that.
+* Configured addresses that never answered share that promptness: of more than
+  `PROMPT_CONFIGURED_MAX` each waits in proportion longer, up to the same eight times, so a
+  long list of dead seeds costs no more dials a second than a short one.
 * A dial into a black hole hangs until the shell's timeout. It does not hold the address:
   further attempts start on the same schedule beside it, at most
   `ATTEMPTS_PER_ADDRESS_MAX` at once.
@@ -36,6 +39,8 @@ BESIDE_HANGING_S_MIN = 1.0
 SAME_PEER_PAUSE_S = 0.25
 """Pause between two addresses of one peer, as in RFC 8305, so that the first may win."""
 UNANSWERED_CAP_FACTOR = 8
+PROMPT_CONFIGURED_MAX = 8
+"""So many configured addresses that never answered are tried at the least cap."""
 DOUBLINGS_MAX = 16
 
 
@@ -111,6 +116,7 @@ class Dialer:
         self._targets: dict[str, Target] = {}
         self._forgotten: set[str] = set()
         self._around = Surroundings()
+        self._unanswered = 0
         self._peer_started_at: dict[PeerId, float] = {}
         self._dials_total = 0
         self._failures_total = 0
@@ -126,6 +132,7 @@ class Dialer:
             target.failures = 0
             target.due_at = min(target.due_at, now)
             self._forgotten.discard(address)
+        self._count_unanswered()
 
     def forget(self, addresses: Iterable[str]) -> None:
         """Stop dialling addresses, also where the directory names them; live links stay."""
@@ -136,6 +143,7 @@ class Dialer:
             target.configured = False
             self._forgotten.add(address)
             self._drop_unused(target)
+        self._count_unanswered()
 
     def directory_changed(self, peer: PeerId, addresses: Iterable[str], now: float) -> None:
         """Replace the addresses that the directory names for a peer; none removes it."""
@@ -218,6 +226,7 @@ class Dialer:
     def look(self, around: Surroundings, now: float) -> None:
         """Take in who is linked, wanted and reachable; a need that grew shortens its wait."""
         self._around = around
+        self._count_unanswered()
         for target in self._targets.values():
             cap_s = self._cap_s(target)
             if target.due_at > now + cap_s:
@@ -338,7 +347,16 @@ class Dialer:
         missing = (target.owners & self._around.wanted) - self._around.reachable
         if target.leads_to or missing or not self._around.linked:
             return short_s
+        if target.configured:
+            # An outage may have begun before this run, so silence says nothing about need.
+            crowd = self._unanswered / PROMPT_CONFIGURED_MAX
+            return short_s * min(max(1.0, crowd), UNANSWERED_CAP_FACTOR)
         return short_s * UNANSWERED_CAP_FACTOR
+
+    def _count_unanswered(self) -> None:
+        """Count the configured addresses that nobody ever answered at."""
+        unanswered = (t.configured and t.leads_to is None for t in self._targets.values())
+        self._unanswered = sum(unanswered)
 
     def _interval_s(self, target: Target) -> float:
         """Return the jittered wait after `failures` attempts: half to all of the backoff."""

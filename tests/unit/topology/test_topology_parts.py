@@ -256,6 +256,36 @@ def test_late_failures_never_push_the_next_attempt_back():
     assert starts >= 9, "at least one in two seconds"
 
 
+def dials_in(dialer: Dialer, seconds: float, *, refused: bool) -> int:
+    """Dial what is due for so long; each attempt fails at once. Only the last half counts."""
+    now, count = 0.0, 0
+    while now < 2 * seconds:
+        for address in dialer.poll(now):
+            count += now >= seconds
+            dialer.failed(address, "no", now, refused=refused)
+        dialer.check()
+        later = dialer.next_deadline()
+        now = 2 * seconds if later is None else max(now, later)
+    return count
+
+
+def test_a_configured_address_that_refuses_backs_off_further():
+    dialer = make_dialer()
+    dialer.add(["mem://2"], 0.0)
+    dialer.look(Surroundings(linked=frozenset(peers(3))), 0.0)
+    assert 9 <= dials_in(dialer, 160.0, refused=True) <= 22, "every 8 to 16 s"
+
+
+def test_a_long_list_of_dead_seeds_costs_no_more_dials_than_a_short_one():
+    for seeds in (1, 8, 64, 200):
+        dialer = make_dialer()
+        dialer.add([f"mem://{number}" for number in range(seeds)], 0.0)
+        dialer.look(Surroundings(linked=frozenset(peers(3))), 0.0)
+        dials = dials_in(dialer, 160.0, refused=False)
+        each = min(seeds, 8) if seeds <= 64 else seeds / 8
+        assert 80 * each <= dials <= 160 * each, f"{dials} dials of {seeds} seeds"
+
+
 def test_addresses_of_one_peer_are_tried_one_after_the_other():
     dialer = make_dialer()
     dialer.directory_changed(peer_id(2), ["mem://a", "mem://b"], 0.0)

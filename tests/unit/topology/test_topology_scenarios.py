@@ -95,13 +95,36 @@ def test_dials_into_a_black_hole_are_bounded(world: World):
 def test_refusals_and_needless_addresses_back_off_further(world: World):
     node = world.add(1)
     world.add(2)
-    world.connect(1, "mem://2", "mem://nobody")
+    world.connect(1, "mem://2")
+    world.run(60)
+    # Host 3 names an address where nobody answers, and 2 reaches it all the same.
+    world.do(1, node.member_changed(peer_id(3), record(3, addresses=("mem://nobody",)), world.now))
+    world.do(1, node.edges_changed(peer_id(2), frozenset({peer_id(1), peer_id(3)}), world.now))
+    world.do(1, node.edges_changed(peer_id(3), frozenset({peer_id(2)}), world.now))
     world.run(60)
     since = world.now
     world.run(160)
     dials = [o for o in world.outputs(Dial, here=1, since=since) if o.address == "mem://nobody"]
     assert 9 <= len(dials) <= 22, "every 8 to 16 s"
     assert node.state(peer_id(2)) is PeerState.ALIVE
+
+
+def test_a_configured_address_that_has_not_answered_since_a_restart_is_dialled_promptly(
+    world: World,
+):
+    # 3 restarts while it is cut off from 1 and reaches 2: it never saw 1 answer.
+    world.delay_s = 0.001
+    for number in (1, 2, 3):
+        world.add(number, **DISCOVERY_OFF)
+    world.connect(3, "mem://1", "mem://2")
+    world.cut = lambda a, b: {a, b} == {1, 3}
+    world.restart(3, **DISCOVERY_OFF)
+    world.connect(3, "mem://1", "mem://2")
+    world.run(31)
+    assert world.linked(2, 3)
+    world.cut = lambda a, b: False
+    world.run(HEAL_S)
+    assert world.linked(1, 3)
 
 
 def test_line_knows_and_reaches_both_ends(world: World):
