@@ -69,14 +69,6 @@ class Allocations:
         """Return who holds an address, or who held it while it cools down."""
         return self._rows.get(address)
 
-    def row_again(self, address: Address) -> Row:
-        """Return the row of an address in use, to be stored once more.
-
-        A repeated call may overtake the first one's write: storing again makes its answer
-        wait for the disk too.
-        """
-        return allocation_key(address), self._rows[address].encode()
-
     def cooling_for(self, address: Address, now: float) -> float:
         """Return the seconds that an address still cools down, 0 when it does not."""
         until = self._cooling_until.get(address)
@@ -109,14 +101,17 @@ class Allocations:
 
     # --- changes -----------------------------------------------------------------------
 
-    def give_again(self, address: Address) -> Row:
-        """Return the row of an address that allocate gives once more.
+    def give_again(self, address: Address) -> Row | None:
+        """Note that allocate gives an address once more; returns the row when that changes it.
 
         One that was claimed counts as allocated from now on: a later claim of a lower address
         must not change what the workload is given (I5).
         """
-        self._rows[address] = evolve(self._rows[address], use=Use.ALLOCATED)
-        return self.row_again(address)
+        row = self._rows[address]
+        if row.use is Use.ALLOCATED:
+            return None
+        self._rows[address] = evolve(row, use=Use.ALLOCATED)
+        return allocation_key(address), self._rows[address].encode()
 
     def allocate(self, workload: str, subnet: Cidr) -> tuple[Address, Row] | None:
         """Give the workload a free address of the subnet, or return None."""

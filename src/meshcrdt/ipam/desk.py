@@ -160,7 +160,9 @@ class Desk:
         allocations, subnet = self._allocations, pending.subnet
         address = allocations.find(pending.workload, subnet)
         if address is not None:
-            rows.append(allocations.give_again(address))
+            changed = allocations.give_again(address)
+            if changed is not None:
+                rows.append(changed)
             return Allocated(show(address, subnet))
         if len(allocations) >= self._limits.allocations_max:
             return Exhausted(f"this node holds allocations_max = {len(allocations)} addresses")
@@ -178,7 +180,6 @@ class Desk:
         if row is not None and row.use is not Use.COOLING:
             if row.workload != pending.workload:
                 return Refused(f"{shown} is in use by {row.workload}", row.workload)
-            rows.append(allocations.row_again(address))
             return Claimed(show(address, row.subnet))
         if row is not None and row.workload != pending.workload:
             rest_s = allocations.cooling_for(address, now)

@@ -13,8 +13,9 @@ from meshcrdt.ipam.outcomes import Outcome
 
 @frozen
 class Answer:
-    """The one outcome of a request. The node delivers it once every Store that the same call
-    returned is durable; so no address is ever given before its row is on disk.
+    """The one outcome of a request. The node delivers it once every Store asked for so far is
+    durable, those of earlier calls too: a repeated call is answered from a row that the disk
+    may still have, and stores nothing itself. So no address is given before its row is on disk.
     """
 
     request: int
