@@ -164,8 +164,9 @@ class Desk:
             if changed is not None:
                 rows.append(changed)
             return Allocated(show(address, subnet))
-        if len(allocations) >= self._limits.allocations_max:
-            return Exhausted(f"this node holds allocations_max = {len(allocations)} addresses")
+        at_limit = self._at_limit()
+        if at_limit is not None:
+            return at_limit
         given = None if subnet in full else allocations.allocate(pending.workload, subnet)
         if given is None:
             full.add(subnet)
@@ -184,8 +185,11 @@ class Desk:
         if row is not None and row.workload != pending.workload:
             rest_s = allocations.cooling_for(address, now)
             return Refused(f"{shown} was released and cools down for {rest_s:.0f} s more")
+        at_limit = self._at_limit() if row is None else None
         block = allocations.space.block_of(address)
         if block is not None and not allocations.space.is_suspended(block):
+            if at_limit is not None:
+                return at_limit
             rows.append(allocations.claim(address, pending.workload, pending.subnet))
             return Claimed(show(address, pending.subnet))
         exact = single(address)
@@ -194,7 +198,17 @@ class Desk:
         owner = self._registry.owner(address)
         if owner is not None and owner != self._me:
             return Refused(f"{shown} is in a block of peer {owner}", owner.hex())
-        return Need(*self.need_of(pending))
+        return at_limit or Need(*self.need_of(pending))
+
+    def _at_limit(self) -> Exhausted | None:
+        """Return the outcome of a call that wants one row more than this node may hold."""
+        held, held_max = len(self._allocations), self._limits.allocations_max
+        if held < held_max:
+            return None
+        return Exhausted(
+            f"this node holds {held} addresses, those that cool down included:"
+            f" allocations_max is {held_max}"
+        )
 
     # --- endings -----------------------------------------------------------------------
 

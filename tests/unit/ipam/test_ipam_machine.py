@@ -221,6 +221,28 @@ def test_ipam_a_subnet_never_gives_its_universes_network_or_broadcast(make_clust
         cluster.allocate(0, "e", "10.32.0.0/32")
 
 
+def test_ipam_claims_too_end_at_allocations_max_which_is_named(make_cluster):
+    cluster = make_cluster("10.32.0.0/12", count=2, limits=Limits(allocations_max=2))
+    cluster.claim(1, "elsewhere", "10.41.0.1")
+    assert cluster.claim(0, "a", "10.40.0.1") == Claimed("10.40.0.1/12")
+    assert cluster.claim(0, "b", "10.40.0.2") == Claimed("10.40.0.2/12")
+    written = len(cluster.published)
+    full = Exhausted(
+        "this node holds 2 addresses, those that cool down included: allocations_max is 2"
+    )
+    for address in ("10.40.0.3", "10.42.0.1"):  # in an own block, and of the pool
+        assert cluster.claim(0, "c", address) == full
+    assert cluster.allocate(0, "c") == full
+    assert len(cluster.published) == written
+    # What says more than the limit does, or takes no further row, goes on.
+    assert isinstance(cluster.claim(0, "c", "10.40.0.1"), Refused)
+    assert cluster.claim(0, "a", "10.40.0.1") == Claimed("10.40.0.1/12")
+    cluster.release(0, "b")
+    assert cluster.claim(0, "c", "10.40.0.3") == full
+    assert cluster.claim(0, "b", "10.40.0.2") == Claimed("10.40.0.2/12")
+    cluster.check()
+
+
 def test_ipam_claim_outside_every_universe_names_them(make_cluster):
     cluster = make_cluster("10.32.0.0/12", "fd00::/64")
     refused = cluster.claim(0, "a", "192.168.1.1")
