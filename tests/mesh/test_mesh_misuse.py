@@ -18,6 +18,12 @@ async def receipt_of(mesh, **options):
     await receipt.reached(**options)
 
 
+async def watch_of(mesh, prefix):
+    async with mesh.channel("watched").watch(prefix) as watch:
+        await mesh.channel("watched").put("k", 1)
+        await anext(watch)
+
+
 async def token_of(mesh, ttl_s):
     mesh.token(ttl_s)
 
@@ -36,6 +42,13 @@ MISUSES = {
     "workload 5": lambda mesh: mesh.workloads.set(5, ["10.32.0.1"]),
     "workload at a number": lambda mesh: mesh.workloads.set("w", [5]),
     "workload with mac 5": lambda mesh: mesh.workloads.set("w", ["10.32.0.1"], mac=5),
+    "workload at no address": lambda mesh: mesh.workloads.set("w", ["junk"]),
+    "workload at a zone": lambda mesh: mesh.workloads.set("w", ["fe80::1%eth0"]),
+    "workload at a bad prefix": lambda mesh: mesh.workloads.set("w", ["10.32.0.1/33"]),
+    "workload with junk mac": lambda mesh: mesh.workloads.set("w", ["10.32.0.1"], mac="zz"),
+    "workload with a long mac": lambda mesh: mesh.workloads.set(
+        "w", ["10.32.0.1"], mac="02:00:00:00:00:01:02"
+    ),
     "no workload 5": lambda mesh: mesh.workloads.remove(5),
     "connect a number": lambda mesh: mesh.connect([5]),
     "connect a surrogate": lambda mesh: mesh.connect(["tcp://\ud800:1"]),
@@ -52,6 +65,15 @@ MISUSES = {
     "receipt of the living and some": lambda mesh: receipt_of(
         mesh, targets=Targets.LIVE, peers=[mesh.peer]
     ),
+    "ready in nan": lambda mesh: mesh.ready(math.nan),
+    "ready in text": lambda mesh: mesh.ready("5"),
+    "ready in the past": lambda mesh: mesh.ready(-1),
+    "ready beyond all numbers": lambda mesh: mesh.ready(10**400),
+    "members in the past": lambda mesh: mesh.members(at_least=1, timeout=-1),
+    "watch of none": lambda mesh: watch_of(mesh, None),
+    "watch of 5": lambda mesh: watch_of(mesh, 5),
+    "watch of a surrogate": lambda mesh: watch_of(mesh, "\ud800"),
+    "names of 5": lambda mesh: mesh.names.set("a", 5),
     "token for nan": lambda mesh: token_of(mesh, math.nan),
     "token for ever": lambda mesh: token_of(mesh, math.inf),
     "token beyond all bounds": lambda mesh: token_of(mesh, 1e300),
@@ -122,3 +144,50 @@ async def test_more_peers_than_can_be_kept_are_refused_and_the_store_stays_reada
     with pytest.raises(CapacityError):
         async with open_mesh(name="n2", secret=SECRET, peers=too_many):
             raise AssertionError("opened")
+
+
+MISUSED_OPTIONS = {
+    "trusted": ["junk"],
+    "trusted host": ["10.0.0.1/8"],
+    "trusted text": "10.0.0.0/8",
+    "underlay": ["junk"],
+    "underlay zone": ["fe80::1%eth0"],
+    "underlay range": ["10.0.0.0/8"],
+    "underlay number": 5,
+    "join_wait_s": math.nan,
+    "join_wait_s past": -1,
+    "join_wait_s text": "x",
+    "peers text": "tcp://10.0.0.1:1",
+}
+
+
+@pytest.mark.parametrize("option", MISUSED_OPTIONS)
+async def test_bad_options_are_refused_by_name_before_anything_opens(option, tmp_path):
+    name = option.partition(" ")[0]
+    options = {"name": "n1", "secret": SECRET, "store": f"sqlite:///{tmp_path}/store"}
+    options[name] = MISUSED_OPTIONS[option]
+    with pytest.raises(UsageError, match=name.removesuffix("s")):
+        async with open_mesh(**options):
+            raise AssertionError("opened")
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_what_others_put_into_their_kernels_is_told_in_one_way(autojump_clock):
+    async with open_mesh(
+        name="n1", secret=SECRET, trusted=["2001:DB8::/32"], underlay=["2001:DB8:0::1"]
+    ) as mesh:
+        assert mesh.node.config.trusted == ("2001:db8::/32",)
+        assert mesh.node.config.underlay == ("2001:db8::1",)
+        given = await mesh.ipam.allocate("w")
+        await mesh.workloads.set("w", [given.address], mac="02:00:00:00:AB:01")
+        (endpoint,) = mesh.workloads.endpoints()
+        assert endpoint.address == given.address.partition("/")[0]
+        assert endpoint.mac == "02:00:00:00:ab:01"
+
+
+async def test_a_token_in_place_of_a_list_of_peers_is_not_shown(autojump_clock):
+    async with open_mesh(name="n1", secret=SECRET) as mesh:
+        token = mesh.token()
+        with pytest.raises(UsageError) as refused:
+            await mesh.connect(token)
+        assert token[5:25].lower() not in str(refused.value).lower()

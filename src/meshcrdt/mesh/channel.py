@@ -102,7 +102,7 @@ class MapChannel:
         A watcher that falls more than limits.watch_queue_max changes behind gets Lost(n)
         and a new Snapshot.
         """
-        watch = self._hub.open_map(self.name, prefix)
+        watch = self._hub.open_map(self.name, text(prefix, "prefix"))
         try:
             yield watch
         finally:

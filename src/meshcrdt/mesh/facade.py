@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import trio
 
 from meshcrdt.ipam.outcomes import Outcome, Released
-from meshcrdt.mesh.arguments import deadline, text, texts
+from meshcrdt.mesh import arguments
+from meshcrdt.mesh.arguments import deadline, held_addresses, text, texts
 from meshcrdt.mesh.requests import Requests
 from meshcrdt.names.dnsname import normalise_name
 from meshcrdt.node.events import Allocate, Claim, Release, SetName, SetWorkload
@@ -135,11 +136,15 @@ class WorkloadsFacade:
         self._requests = requests
 
     async def set(self, workload: str, addresses: Iterable[str], *, mac: str = "") -> None:
-        """Publish that a workload's addresses live on this host."""
+        """Publish that a workload's addresses live on this host; prefix lengths do not count.
+
+        Other hosts put them into their kernels: raises UsageError for what is no address, or
+        a `mac` that is no MAC.
+        """
         target, wanted, link_layer = (
             text(workload, "workload"),
-            texts(addresses, "address"),
-            text(mac, "mac"),
+            held_addresses(addresses, "address"),
+            arguments.mac(mac, "mac"),
         )
         await self._requests.ask(lambda request: SetWorkload(request, target, wanted, link_layer))
 

@@ -106,7 +106,7 @@ class Mesh:
 
     async def ready(self, timeout: float = float("inf")) -> None:
         """Return once the node is ready; raises NotReady when `timeout` seconds have passed."""
-        with trio.move_on_after(timeout):
+        with trio.move_on_after(wait_s(timeout, "timeout")):
             while self.state == "starting":
                 await self._turned.wait()
             await trio.lowlevel.checkpoint()

@@ -22,7 +22,7 @@ from meshcrdt.base.limits import DEFAULT_LIMITS, Limits
 from meshcrdt.errors import UsageError
 from meshcrdt.ipam.genesis import GENESIS_NONCE_BYTES, Genesis
 from meshcrdt.mesh.addresses import advertised
-from meshcrdt.mesh.arguments import text, texts
+from meshcrdt.mesh.arguments import addresses, cidrs, text, texts, wait_s
 from meshcrdt.mesh.birth import Beginning, Given, Plan, Remembered, Security, plan
 from meshcrdt.mesh.keys import ENTROPY_BYTES, Keyring, open_keyring
 from meshcrdt.mesh.mesh import Mesh
@@ -92,7 +92,9 @@ async def open_mesh(
     A store that remembers a cluster resumes it. A new one without peers founds a cluster,
     with `universes` as its ranges; with peers it joins theirs, by the 32-byte `secret` or a
     `token`, and is "starting" until a peer answered: `join_wait_s` says how long to wait
-    for that here. Without a secret nothing is encrypted, and `security` must say so.
+    for that here, in seconds. Without a secret nothing is encrypted, and `security` must say
+    so. `trusted` are CIDR ranges and `underlay` IP addresses, which all members are told for
+    their dataplanes.
 
     Raises UsageError for options that are malformed or contradict the store, StoreInUse,
     WrongStore, CorruptStore or StoreError, ListenError, and PeerRefused when everyone who
@@ -112,13 +114,14 @@ async def open_mesh(
         advertise=_listed(_urls(advertise, "advertise"), "advertise"),
         discovery=discovery,
         domain=domain,
-        trusted=_listed(texts(trusted, "trusted"), "trusted"),
-        underlay=_listed(texts(underlay, "underlay"), "underlay"),
+        trusted=_listed(cidrs(trusted, "trusted"), "trusted"),
+        underlay=_listed(addresses(underlay, "underlay"), "underlay"),
         limits=limits,
     )
+    patience_s = wait_s(join_wait_s, "join_wait_s")
     async with _running(store, given, options, instrument) as mesh:
         if mesh.state == "starting":
-            with trio.move_on_after(join_wait_s):
+            with trio.move_on_after(patience_s):
                 await mesh.ready()
         yield mesh
 
@@ -144,9 +147,7 @@ async def _running(
 
 
 def _urls(values: Sequence[str], source: str) -> tuple[str, ...]:
-    if isinstance(values, str):
-        raise UsageError(f"{source} is one text, {values!r}: a list of addresses is accepted")
-    return tuple(parse_peer_address(value, source=source) for value in values)
+    return tuple(parse_peer_address(value, source=source) for value in texts(values, source))
 
 
 def _name(value: str) -> str:
