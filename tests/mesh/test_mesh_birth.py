@@ -7,6 +7,7 @@ from meshcrdt.ipam.genesis import Genesis
 from meshcrdt.mesh.addresses import advertised, reachable
 from meshcrdt.mesh.birth import Beginning, Given, Remembered, Security, plan
 from meshcrdt.mesh.keys import open_keyring
+from meshcrdt.mesh.open import open_mesh
 from meshcrdt.node.durable import Joining
 from meshcrdt.topology.dialer import Discovery
 from meshcrdt.trust.identity import Identity
@@ -115,6 +116,8 @@ def test_insecure_mesh_has_no_secret(peers):
         ({"secret": SECRET}, {"security": Security.INSECURE}, "is encrypted, and an insecure"),
         ({"secret": SECRET}, {"secret": OTHER}, HERE),
         ({"genesis": GENESIS}, {}, "is insecure, and an encrypted"),
+        ({"genesis": GENESIS}, {"secret": SECRET}, "is insecure, and an encrypted"),
+        ({"genesis": GENESIS}, {"token": TOKEN}, "is insecure, and an encrypted"),
         ({"secret": SECRET, "genesis": GENESIS}, {"token": STRANGE}, b"gggggggggggggggg".hex()),
         ({"secret": SECRET, "genesis": GENESIS}, {"token": STRANGE}, GENESIS.cluster),
         (
@@ -146,6 +149,38 @@ async def test_keyring_is_made_once_and_read_again(tmp_path):
     assert again.identity.peer == first.identity.peer
     assert again.secret == SECRET
     assert SECRET.decode() not in repr(again)
+
+
+async def test_restart_writes_no_key_file_that_is_there_already(tmp_path):
+    url, key = f"sqlite://{tmp_path}/mesh.db", tmp_path / "mesh.db.key"
+    async with open_mesh(name="n1", store=url) as mesh:
+        first = mesh.peer
+    before = (key.stat().st_ino, key.stat().st_mtime_ns, key.read_bytes())
+    async with open_mesh(name="n1", store=url) as mesh:
+        assert mesh.peer == first
+    assert (key.stat().st_ino, key.stat().st_mtime_ns, key.read_bytes()) == before
+
+
+async def test_keys_of_a_founder_that_was_cut_off_are_written_again(tmp_path):
+    url, key = f"sqlite://{tmp_path}/mesh.db", tmp_path / "mesh.db.key"
+    await (await open_keyring(url, owner=None)).keep_secret(SECRET)
+    before = key.stat().st_ino
+    # No owner is in the store: what is in the file may not be durable yet.
+    await (await open_keyring(url, owner=None)).save()
+    assert key.stat().st_ino != before
+
+
+async def test_secret_for_an_insecure_store_is_refused_and_changes_nothing(tmp_path):
+    url = f"sqlite://{tmp_path}/mesh.db"
+    async with open_mesh(name="n1", store=url, security=Security.INSECURE) as mesh:
+        await mesh.channel("c").put("k", 1)
+    key = (tmp_path / "mesh.db.key").read_bytes()
+    with pytest.raises(UsageError, match="it is insecure, and an encrypted mesh is asked for"):
+        async with open_mesh(name="n1", store=url, secret=SECRET):
+            raise AssertionError("opened")
+    assert (tmp_path / "mesh.db.key").read_bytes() == key
+    async with open_mesh(name="n1", store=url, security=Security.INSECURE) as mesh:
+        assert mesh.channel("c").get("k") == 1
 
 
 async def test_store_whose_key_is_gone_is_refused(tmp_path):

@@ -90,11 +90,6 @@ def plan(given: Given, remembered: Remembered) -> Plan:
         beginning = Beginning.FOUND
     is_open = given.security is Security.INSECURE
     if not is_open and secret is None and token is None:
-        if beginning is Beginning.RESUME:
-            raise UsageError(
-                f"the cluster in {remembered.where} was made without a secret: it is insecure, "
-                "and an encrypted mesh is asked for"
-            )
         if joining is not None and not given.peers:
             raise UsageError(
                 f"{remembered.where} was about to join cluster {joining.cluster} and was cut "
@@ -149,6 +144,12 @@ def _check_contradictions(given: Given, remembered: Remembered) -> None:
                 f"the cluster in {where} was made with a secret: it is encrypted, "
                 "and an insecure mesh is asked for"
             )
+    elif genesis is not None and remembered.secret is None:
+        # A secret that is given now would shut out every member that this one knows.
+        raise UsageError(
+            f"the cluster in {where} was made without a secret: it is insecure, "
+            "and an encrypted mesh is asked for"
+        )
     if given.secret and remembered.secret and given.secret != remembered.secret:
         raise UsageError(f"the secret that is given is not the one that is kept beside {where}")
     if genesis is None:

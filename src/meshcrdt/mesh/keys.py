@@ -32,6 +32,8 @@ class Keyring:
     path: Path | None
     """Of the key file; None keeps them in memory, under the store's name."""
     material: KeyMaterial = field(repr=False)
+    _kept: KeyMaterial | None = field(default=None, repr=False)
+    """What is known to be durable."""
     _writing: trio.Lock = field(factory=trio.Lock, init=False, repr=False)
     """Several addresses may admit a joiner at once, and one file is replaced."""
 
@@ -52,15 +54,18 @@ class Keyring:
         self.material = material
 
     async def save(self) -> None:
-        """Make the material durable; raises StoreError."""
+        """Make the material durable, if it is not; raises StoreError."""
         await self._keep(self.material)
 
     async def _keep(self, material: KeyMaterial) -> None:
-        if self.path is not None:
-            async with self._writing:
+        async with self._writing:
+            if material == self._kept:
+                return
+            if self.path is not None:
                 await trio.to_thread.run_sync(write_key_file, self.path, material)
-        elif _name_in(self.url):
-            _memory()[self.url] = material
+            elif _name_in(self.url):
+                _memory()[self.url] = material
+            self._kept = material
 
 
 async def open_keyring(store_url: str, *, owner: bytes | None) -> Keyring:
@@ -82,7 +87,8 @@ async def open_keyring(store_url: str, *, owner: bytes | None) -> Keyring:
                 f"{path or 'in memory'} is missing: restore it, or start with an empty store"
             )
         material = KeyMaterial(Identity.generate(secrets.token_bytes(ENTROPY_BYTES)).seed)
-    return Keyring(store_url, path, material)
+    # The owner is written after the keys: a store that has one has them on disk for good.
+    return Keyring(store_url, path, material, kept=None if owner is None else material)
 
 
 def _name_in(url: str) -> str:
