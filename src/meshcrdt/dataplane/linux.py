@@ -165,13 +165,15 @@ class LinuxDataplane:
 
     async def _converge(self, desired: Desired) -> Report:
         errors: list[str] = []
+        blocked: str | None = None
         seen = Observed()
         for _ in range(_ROUNDS_MAX):
             try:
                 seen = await self._look(desired)
                 operations = plan(self.config, desired, seen)
             except DataplaneError as error:
-                errors = [str(error)]
+                blocked = str(error)
+                errors = [blocked]
                 break
             if not operations:
                 errors = []
@@ -182,6 +184,7 @@ class LinuxDataplane:
             paths={remote.peer: unreachable.get(remote.peer) for remote in desired.remotes},
             gone=tuple(p.workload for p in desired.ports if p.namespace in seen.gone),
             errors=tuple(dict.fromkeys([*errors, *seen.unreadable.values()])),
+            blocked=blocked,
             mtu=overlay_mtu(self.config, seen),
         )
 

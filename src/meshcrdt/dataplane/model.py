@@ -209,6 +209,8 @@ class Report:
     gone: tuple[str, ...] = ()
     """Workloads whose namespace no longer exists: release them."""
     errors: tuple[str, ...] = ()
+    blocked: str | None = None
+    """Why nothing at all could be looked at or changed (one of the errors), or None."""
     mtu: int = 0
     """The overlay's MTU in bytes."""
 

@@ -76,6 +76,7 @@ async def test_what_the_kernel_refuses_is_reported_and_the_rest_applied() -> Non
     dataplane = LinuxDataplane(CONFIG, kernel)
     report = await dataplane.apply(Desired(ports=(PORT,)))
     assert report.errors == ("CreatePort: not permitted",)
+    assert report.blocked is None, "the rest was done"
     assert kernel.bridge is not None
     assert dataplane.statistics().failures == 3, "a refusal is tried again, not for ever"
 
@@ -88,6 +89,7 @@ async def test_a_foreign_device_is_an_error_of_the_report() -> None:
     object.__setattr__(kernel.bridge, "kind", "dummy")
     report = await dataplane.apply(Desired())
     assert report.errors == ("device meshcrdt exists and is a dummy, not our bridge",)
+    assert report.blocked == report.errors[0]
 
 
 async def test_check_asks_the_kernel_first_and_then_the_routes() -> None:
