@@ -36,7 +36,24 @@ class Carve:
     attempts: int = 0
     waited_on: bool = field(default=False)
     trouble: str = ""
-    recovering: bool = False
+    _put_off_tries: int = field(default=0, init=False)
+
+    @property
+    def is_put_off(self) -> bool:
+        """Return True when the guardian said, to one of the last two tries, that it is loading.
+
+        Not for ever: one that was loading and then falls silent is out of reach.
+        """
+        return self._put_off_tries > 0
+
+    def put_off(self) -> None:
+        """Note that the guardian is loading; the request goes out again by its own clock."""
+        self._put_off_tries = 2
+
+    def sent(self) -> None:
+        """Count a try."""
+        self.attempts += 1
+        self._put_off_tries = max(0, self._put_off_tries - 1)
 
     @property
     def stored(self) -> tuple[bytes, bytes]:
@@ -127,7 +144,7 @@ class Carves:
         """Return the requests to send now, and plan their next try."""
         ready = [carve for carve in self._open.values() if carve.next_try <= now]
         for carve in ready:
-            carve.attempts += 1
+            carve.sent()
             carve.next_try = now + self._pause(carve)
         return ready
 

@@ -169,7 +169,7 @@ class Engine:
         if carve is None:
             return
         if denied.denial is Denial.RECOVERING:
-            carve.recovering = True
+            carve.put_off()
             return
         if denied.denial is Denial.STALE:
             # Says nothing about the range; asked anew at once it could be refused for ever.
@@ -189,7 +189,7 @@ class Engine:
         if not self.is_ready:
             return Recovering("this node is still loading its state")
         carve = self.growth.carves.find(*self.desk.need_of(pending))
-        if carve is not None and carve.recovering:
+        if carve is not None and carve.is_put_off:
             return Recovering(f"the guardian {self.guardian_id} is still loading its state")
         if self.me == self.guardian_id or carve is None:
             return TimedOut(f"no address of {pending.subnet} came free in time")

@@ -340,6 +340,16 @@ def test_ipam_guardian_that_is_loading_puts_orders_off(make_cluster):
     assert isinstance(cluster.outcomes[waiting], Recovering)
 
 
+def test_ipam_a_guardian_that_was_loading_and_fell_silent_is_unreachable(make_cluster):
+    cluster = make_cluster("10.32.0.0/12", count=2)
+    cluster.ipams[0] = cluster.boot(0)
+    assert cluster.claim(1, "a", "10.40.0.1") is None
+    cluster.advance(2.0)
+    cluster.reachable = False
+    cluster.advance(3.1)
+    assert isinstance(cluster.outcomes[cluster.request], Unreachable)
+
+
 def test_ipam_draining_ends_calls_and_still_releases(make_cluster):
     cluster = make_cluster("10.5.0.0/24", count=2)
     held = cluster.allocate(1, "kept")
