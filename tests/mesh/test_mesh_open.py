@@ -259,6 +259,7 @@ async def test_token_adds_a_host_and_only_as_many_as_it_says(autojump_clock):
         async with open_mesh(name="n2", token=token, store="mem://n2") as b:
             assert b.state == "ready"
             assert b.cluster == a.cluster
+            await until(lambda: established(a))
             assert all(each.encrypted for each in established(a))
             assert a.token() != token
         with pytest.raises(PeerRefused, match="was used 1 times"):

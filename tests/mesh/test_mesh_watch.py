@@ -10,6 +10,7 @@ from meshcrdt.mesh.watch import ABSENT, Change, Lost, Snapshot, WatchHub
 from meshcrdt.node.effects import Notice
 
 QUEUE_MAX = 5
+PATIENCE_S = 30
 
 
 class Board:
@@ -34,7 +35,7 @@ class Board:
 
 
 async def take(watch):
-    with trio.fail_after(1):
+    with trio.fail_after(PATIENCE_S):
         return await watch.__anext__()
 
 
