@@ -15,6 +15,7 @@ async def test_each_node_tells_who_wrote_a_key_and_from_whom_it_came(autojump_cl
         open_mesh(name="n2", peers=["mem://n1"], secret=SECRET) as n2,
     ):
         await n1.members(at_least=2, timeout=30)
+        await n2.members(at_least=2, timeout=30)  # a receipt asks whom the writer knows
         receipt = await n2.channel("acme/services").put("web", 80)
         await receipt.reached(timeout=30)
         story = n1.explain("acme/services", "web")
