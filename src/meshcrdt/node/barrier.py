@@ -19,20 +19,26 @@ class Barrier:
     def __init__(self) -> None:
         self.watermark = 0
         self._persisted = 0
+        self._failed = False
         self._waiting: deque[tuple[int, Sequence[Action]]] = deque()
 
     @property
     def is_clear(self) -> bool:
         """Whether everything written so far is on disk."""
-        return self._persisted >= self.watermark
+        return not self._failed and self._persisted >= self.watermark
+
+    @property
+    def waiting(self) -> int:
+        """How many turns wait for the disk."""
+        return len(self._waiting)
 
     def issue(self) -> None:
         """Take the next watermark for the rows of this turn."""
         self.watermark += 1
 
     def hold(self, actions: Sequence[Action]) -> None:
-        """Keep actions until the newest watermark is confirmed."""
-        if actions:
+        """Keep actions until the newest watermark is confirmed; after a failure, never."""
+        if actions and not self._failed:
             self._waiting.append((self.watermark, actions))
 
     def stored(self, watermark: int, now: float) -> None:
@@ -41,3 +47,11 @@ class Barrier:
         while self._waiting and self._waiting[0][0] <= self._persisted:
             for action in self._waiting.popleft()[1]:
                 action(now)
+
+    def fail(self) -> None:
+        """Drop what waits and hold nothing more: no confirmation will come, but peers go on.
+
+        Their writes are still merged, each with an action that would be kept for ever.
+        """
+        self._failed = True
+        self._waiting.clear()

@@ -6,11 +6,8 @@ version does not know is ignored, so that a minor version can add one.
 
 from __future__ import annotations
 
-VERSION = 1
-"""The protocol version spoken here; a handshake needs one in common."""
-
 LINK_CODES = range(16)
-PING, PONG = 0, 1
+"""Of these, the topology owns 0 and 1: ping and pong."""
 GENESIS_ASK = 2
 GENESIS = 3
 

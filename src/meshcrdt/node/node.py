@@ -33,13 +33,13 @@ from meshcrdt.node.events import (
     Persisted,
     StoreFailed,
 )
+from meshcrdt.node.joiners import Joiners
 from meshcrdt.node.outbox import Message, Outbox
-from meshcrdt.node.own_hello import OwnHello
+from meshcrdt.node.own_hello import OwnHello, judge
 from meshcrdt.node.patience import Patience
 from meshcrdt.node.presence import Presence
 from meshcrdt.node.queries import Queries
 from meshcrdt.node.wiring import Wiring
-from meshcrdt.topology.directory import Standing
 from meshcrdt.topology.links import Direction
 from meshcrdt.topology.outputs import StateChanged
 from meshcrdt.topology.topology import PeerState, Topology
@@ -74,6 +74,7 @@ class Node(Queries):
             next_hop=self.topology.next_hop,
         )
         self.links: dict[int, LinkOpened] = {}
+        self._joiners = Joiners(config.limits)
         self.given: set[str] = set(config.peers)
         self.draining = False
         self.rollbacks_seen = 0
@@ -122,6 +123,7 @@ class Node(Queries):
                 self._wiring.run(outputs, now)
             case StoreFailed():
                 self.store_failure = event.reason
+                self._barrier.fail()
                 self.alarm("error", f"the store failed, nothing more is accepted: {event.reason}")
             case _:
                 self._command(event, now)
@@ -131,6 +133,7 @@ class Node(Queries):
         """Let every machine whose deadline has passed act."""
         for request, outcome in self.patience.expired(now):
             self.outbox.reply(request, outcome)
+        self._joiners.handle_timeout(self.outbox, now)
         self._wiring.run(self.topology.handle_timeout(now), now)
         self._wiring.run(self.unicast.handle_timeout(now), now)
         if self.core is not None:
@@ -145,6 +148,7 @@ class Node(Queries):
             self.topology.next_deadline(),
             self.unicast.next_deadline(),
             self.patience.next_deadline(),
+            self._joiners.next_deadline(),
         ]
         if self.core is not None:
             deadlines += [
@@ -163,23 +167,7 @@ class Node(Queries):
 
     def admits(self, hello: Hello) -> str | None:
         """Return one line that says why a link with this peer is refused, or None."""
-        if hello.peer == self.me:
-            if hello.epoch.instance == self.epoch.instance:
-                return "the address leads back to this node itself"
-            self.alarm(
-                "error",
-                f"another process runs with this node's identity {self.me}: epochs "
-                f"{self.epoch} here and {hello.epoch} there; stop one and give it its own state",
-            )
-            return f"both ends have the identity {self.me}: one of them is a copy"
-        if messages.VERSION not in hello.versions:
-            return f"protocol versions {hello.versions} offered, {messages.VERSION} is spoken here"
-        member = self.topology.members().get(hello.peer)
-        if member and member.standing is Standing.LEFT and hello.epoch <= member.epoch:
-            return f"{hello.peer} has left in epoch {member.epoch}: it must start a new epoch"
-        if hello.genesis is None and self.core is None:
-            return "neither end has a genesis yet"
-        return None
+        return judge(self, hello)
 
     # --- world ---------------------------------------------------------------------------
 
@@ -191,6 +179,7 @@ class Node(Queries):
                 self.outbox.message(event.link, 0, (messages.GENESIS_ASK,))
         elif hello.genesis != self.core.genesis.hash:
             # It may fetch the genesis here, nothing else; then it dials again as a member.
+            self._joiners.opened(event.link, now)
             reason = f"{hello.peer} has not joined the cluster yet"
             if hello.genesis is not None:
                 # This handshake began before we joined, and could not know where we would.
@@ -216,6 +205,7 @@ class Node(Queries):
     def _link_closed(self, event: LinkClosed, now: float) -> None:
         if self.links.pop(event.link, None) is None:
             return
+        self._joiners.closed(event.link)
         if self.core is not None:
             self._wiring.run(self.core.replica.link_closed(event.link, now), now)
         self._wiring.run(self.topology.link_closed(event.link, event.reason, now), now)
@@ -387,6 +377,7 @@ class Node(Queries):
 
     def check_moved(self) -> None:
         """The same, but streams that stand where they were checked last are taken as sound."""
+        self._joiners.check(self.links)
         self.topology.check()
         self.unicast.check()
         if self.core is not None:

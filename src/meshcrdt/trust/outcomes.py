@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from attrs import frozen
 
-from meshcrdt.errors import HandshakeError, PeerRefused, WrongCluster, WrongSecret
+from meshcrdt.errors import HandshakeError, PeerRefused, WrongCluster
 from meshcrdt.trust.hello import Hello
 from meshcrdt.trust.session import Session
 from meshcrdt.trust.token import TokenClaim
@@ -22,8 +22,6 @@ class Refusal(Enum):
 
     CLUSTER = "cluster"
     """The two ends belong to different clusters."""
-    SECRET = "secret"
-    """The other end does not hold our secret, or is not meshcrdt."""
     VERSION = "version"
     """No common protocol version."""
     ADMISSION = "admission"
@@ -72,8 +70,6 @@ class Rejected:
         match self.refusal:
             case Refusal.CLUSTER:
                 return WrongCluster(self.reason)
-            case Refusal.SECRET:
-                return WrongSecret(self.reason)
             case Refusal.VERSION | Refusal.ADMISSION | Refusal.PROTOCOL:
                 return PeerRefused(self.reason)
 
