@@ -1,13 +1,22 @@
 """Dialling and accepting with the real handshake, and a node that is only a Hello."""
 
+import logging
+
 import pytest
 import trio
 
 from meshcrdt.base.ids import Epoch
 from meshcrdt.base.limits import Limits
-from meshcrdt.errors import PeerRefused, UsageError
+from meshcrdt.errors import (
+    ClosedError,
+    MeshError,
+    MissingExtra,
+    PeerRefused,
+    StoreError,
+    UsageError,
+)
 from meshcrdt.ipam.genesis import Genesis
-from meshcrdt.mesh import admission
+from meshcrdt.mesh import admission, gatekeeper
 from meshcrdt.mesh.admission import seek_admission
 from meshcrdt.mesh.birth import Security
 from meshcrdt.mesh.credentials import TOKENS_COUNTED_MAX, Credentials
@@ -206,6 +215,110 @@ async def test_dial_that_finds_nobody_is_an_event(address):
         assert isinstance(event, DialFailed)
         assert not event.refused
         nursery.cancel_scope.cancel()
+
+
+class Faulty:
+    """A transport of somebody else, and its links, that raise what they like."""
+
+    def __init__(self, step, error):
+        self.step, self.error = step, error
+        self.link = self
+
+    def __call__(self, address):
+        return self
+
+    def __getattr__(self, name):
+        return getattr(self.link, name)
+
+    async def _at(self, step, call):
+        if step == self.step:
+            raise self.error
+        return await call()
+
+    async def dial(self, address, *, frame_bytes_max):
+        async def dial():
+            self.link = await MemTransport().dial(address, frame_bytes_max=frame_bytes_max)
+            return self
+
+        return await self._at("dial", dial)
+
+    async def send(self, frame):
+        await self._at("send", lambda: self.link.send(frame))
+
+    async def receive(self):
+        return await self._at("receive", self.link.receive)
+
+    async def aclose(self):
+        await self.link.aclose()
+        if self.step == "aclose":
+            raise self.error
+
+
+FAULTS = [
+    ("dial", RuntimeError("at dialling")),
+    ("dial", MissingExtra("linux", "no such")),
+    ("send", KeyError("sending")),
+    ("receive", ZeroDivisionError("receiving")),
+]
+
+
+@pytest.mark.parametrize(("step", "error"), FAULTS)
+async def test_what_a_transport_raises_at_dialling_is_one_event_and_told_whole(
+    step, error, monkeypatch, caplog
+):
+    caplog.set_level(logging.DEBUG, "meshcrdt.mesh")
+    async with trio.open_nursery() as nursery:
+        address = await End(nursery, b"2").listen()
+        monkeypatch.setattr(gatekeeper, "transport_for", Faulty(step, error))
+        near = End(nursery, b"1")
+        near.gate.dial(address)
+        assert isinstance(await near.event(), DialFailed)
+        nursery.cancel_scope.cancel()
+    whole = [record for record in caplog.records if record.exc_info]
+    assert any(record.exc_info[1] is error for record in whole) is not isinstance(error, MeshError)
+
+
+async def test_a_transport_that_raises_at_closing_ends_no_mesh(monkeypatch):
+    async with trio.open_nursery() as nursery:
+        address = await End(nursery, b"2").listen()
+        monkeypatch.setattr(gatekeeper, "transport_for", Faulty("aclose", RuntimeError("closing")))
+        near = End(nursery, b"1")
+        near.gate.dial(address)
+        opened = await near.event()
+        near.gate.pumps[opened.link].close("enough")
+        while not isinstance(await near.event(), LinkClosed):
+            pass
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_listener_whose_links_raise_ends_no_mesh_and_fills_no_log(caplog, autojump_clock):
+    class Broken:
+        remote, transport = "tcp://192.0.2.7:1", "tcp"
+
+        async def send(self, frame):
+            raise KeyError("sending")
+
+        async def receive(self):
+            raise KeyError("receiving")
+
+        async def aclose(self):
+            raise KeyError("closing")
+
+    class Door:
+        def __init__(self):
+            self.calls = 20
+
+        async def accept(self):
+            if not self.calls:
+                raise ClosedError("no more")
+            self.calls -= 1
+            return Broken()
+
+    caplog.set_level(logging.INFO, "meshcrdt.mesh")
+    async with trio.open_nursery() as nursery:
+        await End(nursery, b"1").gate.serve(Door())
+    (told,) = caplog.records
+    assert "receiving" in told.getMessage()
 
 
 async def test_mute_listener_costs_the_handshake_timeout(autojump_clock):
@@ -413,6 +526,44 @@ async def test_joiner_waits_for_a_member_that_comes_late(autojump_clock):
         nursery.start_soon(come_late)
         assert await seek(b"7", a_token(), ["mem://late"]) == SECRET
         assert trio.current_time() >= 100
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize(("step", "error"), [*FAULTS, ("aclose", RuntimeError("closing"))])
+async def test_a_transport_that_raises_keeps_no_joiner_from_hearing_others(
+    step, error, monkeypatch, autojump_clock
+):
+    faulty = Faulty(step, error)
+    async with trio.open_nursery() as nursery:
+        address = await End(nursery, b"2").listen()
+        await End(nursery, b"3").listen(url="mem://faulty")
+        monkeypatch.setattr(
+            admission,
+            "transport_for",
+            lambda asked: faulty if asked == "mem://faulty" else MemTransport(),
+        )
+        asked = ["mem://faulty"] if step == "aclose" else ["mem://faulty", address]
+        assert await seek(b"7", a_token(), asked) == SECRET
+        nursery.cancel_scope.cancel()
+
+
+async def test_joiner_whose_disk_fails_says_so_at_once(autojump_clock):
+    async def full_disk(_secret):
+        raise StoreError("disk full")
+
+    identity = Identity(b"7" * 32)
+    async with trio.open_nursery() as nursery:
+        address = await End(nursery, b"2").listen()
+        with pytest.raises(BaseExceptionGroup) as failed:
+            await seek_admission(
+                a_token(),
+                [address],
+                Credentials(identity, Security.ENCRYPTED),
+                hello=OnlyHello(identity, None).hello(),
+                limits=Limits(),
+                keep=full_disk,
+            )
+        assert failed.group_contains(StoreError, match="disk full")
         nursery.cancel_scope.cancel()
 
 

@@ -18,7 +18,7 @@ from meshcrdt.base.limits import Limits
 from meshcrdt.errors import HandshakeError, LinkError, PeerRefused, ProtocolError, UsageError
 from meshcrdt.ipam.genesis import Genesis
 from meshcrdt.mesh.credentials import Credentials
-from meshcrdt.mesh.links import initiate
+from meshcrdt.mesh.links import anyones_code, close_quietly, initiate
 from meshcrdt.transports.registry import transport_for
 from meshcrdt.trust.admission import (
     Admission,
@@ -148,35 +148,40 @@ class _Asking:
         link: Link | None = None
         try:
             with trio.fail_after(ATTEMPT_TIMEOUT_S):
-                link = await transport_for(address).dial(
-                    address, frame_bytes_max=self.limits.frame_bytes_max
-                )
+                with anyones_code(address):
+                    link = await transport_for(address).dial(
+                        address, frame_bytes_max=self.limits.frame_bytes_max
+                    )
                 return await self._converse(link)
         except HandshakeError as error:
             return str(error)
         except trio.TooSlowError:
             log.debug("%s did not admit this node in time", address)
-        except (LinkError, ProtocolError, UsageError) as error:
+        except (LinkError, ProtocolError) as error:
             log.debug("%s did not admit this node: %s", address, error)
         finally:
             if link is not None:
-                await link.aclose()
+                await close_quietly(link)
         return None
 
     async def _converse(self, link: Link) -> Admission:
-        established = await initiate(
-            link,
-            self.credentials.joiner(self.hello, self.token),
-            hello_bytes_max=self.limits.hello_bytes_max,
-        )
+        with anyones_code(link.remote):
+            established = await initiate(
+                link,
+                self.credentials.joiner(self.hello, self.token),
+                hello_bytes_max=self.limits.hello_bytes_max,
+            )
+            answer = await link.receive()
         try:
             admission = read_admission(
-                established.session.open(await link.receive()),
+                established.session.open(answer),
                 pinned=self.token.genesis,
                 hash_of=lambda raw: Genesis.decode(raw).hash,
             )
         except ProtocolError as error:
             raise PeerRefused(f"{link.remote} sent no acceptable admission: {error}") from None
+        # Not the peer's doing: a disk that fails ends the joiner.
         await self.keep(admission.secret)
-        await link.send(established.session.seal(admission_taken()))
+        with anyones_code(link.remote):
+            await link.send(established.session.seal(admission_taken()))
         return admission

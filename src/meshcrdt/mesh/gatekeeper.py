@@ -19,16 +19,21 @@ from meshcrdt.errors import (
     ClosedError,
     HandshakeError,
     InternalError,
-    LinkError,
     MeshError,
-    ProtocolError,
     WrongSecret,
 )
 from meshcrdt.mesh.admission import admit
 from meshcrdt.mesh.birth import Security
 from meshcrdt.mesh.credentials import Credentials
 from meshcrdt.mesh.half_open import HalfOpen, Slot
-from meshcrdt.mesh.links import SecureLink, exchange_verdicts, initiate, respond
+from meshcrdt.mesh.links import (
+    SecureLink,
+    close_quietly,
+    exchange_verdicts,
+    initiate,
+    reason_of,
+    respond,
+)
 from meshcrdt.mesh.pump import Pump
 from meshcrdt.mesh.refusals import RefusalLog, Refusals
 from meshcrdt.node.events import DialFailed, Event
@@ -96,12 +101,12 @@ class Gatekeeper:
                 return
             except Exception as error:
                 # The address may be a peer's idea and the transport anyone's code.
-                await self._failed(address, _line(error))
+                await self._failed(address, reason_of(error))
                 return
             await self._carry(secure)
         finally:
             if link is not None:
-                await link.aclose()
+                await close_quietly(link)
 
     def _explained(self, error: HandshakeError) -> str:
         """Name our cluster where the other end said nothing: it may be of another one."""
@@ -146,23 +151,24 @@ class Gatekeeper:
                     secure = await self._secure_accepted(link, slot)
             except trio.TooSlowError:
                 log.debug("%s did not finish the handshake in time", link.remote)
-            except (LinkError, ProtocolError, ClosedError) as error:
+            except Exception as error:
+                # The transport may be anyone's code, and what it meets a stranger's doing.
                 self._turned_away(link, error)
-            except Exception:
-                log.exception("accepting %s failed", link.remote)
             if secure is not None:
                 self.refusals.welcomed(link.remote)
                 await self._carry(secure)
         finally:
-            await link.aclose()
+            await close_quietly(link)
 
     def _turned_away(self, link: Link, error: Exception) -> None:
         """Say so, but never as often as strangers call: they would fill the disk with it."""
         if isinstance(error, HandshakeError):
             self.refusals.note(link.remote, str(error))
-        line = self._refusal_log.line(link.remote, str(error), trio.current_time())
-        level = logging.DEBUG if line is None else logging.INFO
-        log.log(level, "a caller was turned away: %s", line or error)
+        reason = reason_of(error)
+        line = self._refusal_log.line(link.remote, reason, trio.current_time())
+        told = logging.INFO if isinstance(error, MeshError) else logging.WARNING
+        level = logging.DEBUG if line is None else told
+        log.log(level, "a caller was turned away: %s", line or reason)
 
     async def _secure_accepted(self, link: Link, slot: Slot) -> SecureLink | None:
         # Without a secret a first message proves nothing.
@@ -234,7 +240,3 @@ class Gatekeeper:
             pump.close(reason)
         for pump in pumps:
             await pump.done.wait()
-
-
-def _line(error: Exception) -> str:
-    return str(error) if isinstance(error, MeshError) else repr(error)

@@ -8,7 +8,9 @@ refused end learns why instead of guessing from a closed connection.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Protocol, runtime_checkable
 
 from attrs import define, frozen
@@ -18,8 +20,11 @@ from meshcrdt.base.tree import Tree, take_int, take_str
 from meshcrdt.errors import (
     HandshakeError,
     LinkClosed,
+    LinkError,
     MalformedTree,
+    MeshError,
     PeerRefused,
+    ProtocolError,
     RemoteProtocolError,
     WrongSecret,
 )
@@ -29,6 +34,8 @@ from meshcrdt.trust.hello import Hello
 from meshcrdt.trust.outcomes import Established, HandshakeStep, Rejected, Silent
 from meshcrdt.trust.session import Session
 from meshcrdt.wire import decode, encode
+
+log = logging.getLogger("meshcrdt.mesh")
 
 VERDICT = 1
 REASON_CHARACTERS_MAX = 200
@@ -41,6 +48,36 @@ class BoundedReceive(Protocol):
     def bound_receive(self, frame_bytes_max: int | None) -> None:
         """Accept only smaller frames for now, or (None) those of the full size again."""
         ...
+
+
+def reason_of(error: Exception) -> str:
+    """Say in a line why a link failed.
+
+    A transport may be anyone's code: what only its author understands goes to the log whole.
+    """
+    if isinstance(error, MeshError):
+        return str(error)
+    log.debug("a link failed with what is no error of meshcrdt", exc_info=error)
+    return repr(error)
+
+
+@contextmanager
+def anyones_code(address: str) -> Iterator[None]:
+    """Turn whatever a transport raises in the block into LinkError naming the address."""
+    try:
+        yield
+    except (LinkError, ProtocolError):
+        raise
+    except Exception as error:
+        raise LinkError(f"{address}: {reason_of(error)}") from error
+
+
+async def close_quietly(link: Link) -> None:
+    """Close a link; what its transport raises then is of no use to anyone but its author."""
+    try:
+        await link.aclose()
+    except Exception as error:
+        log.debug("closing %s failed: %s", link.remote, reason_of(error))
 
 
 @define
@@ -72,8 +109,8 @@ class SecureLink:
         return self.session.open(await self.link.receive())
 
     async def aclose(self) -> None:
-        """Close at once."""
-        await self.link.aclose()
+        """Close at once; never raises for what the transport does."""
+        await close_quietly(self.link)
 
 
 @frozen
@@ -126,7 +163,7 @@ async def respond(
     machine: ResponderMachine,
     *,
     hello_bytes_max: int,
-    proved: Callable[[], None] = lambda: None,
+    proved: Callable[[], None],
 ) -> Established:
     """Carry out the listening end's handshake; raises like `initiate`.
 

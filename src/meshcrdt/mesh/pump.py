@@ -12,8 +12,8 @@ from collections import deque
 import trio
 
 from meshcrdt.base.limits import Limits
-from meshcrdt.errors import InternalError, MeshError
-from meshcrdt.mesh.links import SecureLink
+from meshcrdt.errors import InternalError
+from meshcrdt.mesh.links import SecureLink, reason_of
 from meshcrdt.mesh.signals import Signal
 from meshcrdt.node.events import Event, FrameReceived, LinkClosed, LinkOpened
 
@@ -107,7 +107,7 @@ class Pump:
                 frame = await self._link.receive()
                 await self._inbox.send(FrameReceived(self.number, frame))
         except Exception as error:
-            self._end(_line(error))
+            self._end(reason_of(error))
 
     async def _write(self) -> None:
         while True:
@@ -118,7 +118,7 @@ class Pump:
                     try:
                         await self._link.send(frame)
                     except Exception as error:
-                        self._end(_line(error))
+                        self._end(reason_of(error))
                         return
                 if timeout.cancelled_caught:
                     self._end(
@@ -135,8 +135,3 @@ class Pump:
         if self._reason is None:
             self._reason = reason
         self._scope.cancel()
-
-
-def _line(error: Exception) -> str:
-    """Say why a link ended. A transport may be anyone's code: nothing it raises goes further."""
-    return str(error) if isinstance(error, MeshError) else repr(error)
