@@ -46,7 +46,7 @@ class Growth:
 
     def block_size(self, within: Cidr, exact: Cidr | None) -> int:
         """Return how many addresses to ask for in a range, a power of two."""
-        pool = max(self._registry.pool_size(within), 1)
+        pool = max(self._registry.trie.pool_size(within), 1)
         starter = self._policy.starter_size(
             family=within.family, range_size=within.size, pool_size=pool, members=self.members
         )

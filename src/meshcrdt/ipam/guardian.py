@@ -12,7 +12,7 @@ from attrs import frozen
 from meshcrdt.errors import InternalError
 from meshcrdt.ipam.policy import BlockPolicy, power_of_two_at_most
 from meshcrdt.ipam.register import Register, RequestId
-from meshcrdt.ipam.shard import Carved, CarveOrder, Denial, Denied, Puts, Shard
+from meshcrdt.ipam.shard import CarveOrder, Denial, Denied, Puts, Shard
 
 ORDERS_WAITING_MAX = 4_096
 """Orders whose change is not durable yet; more are told to come back."""
@@ -50,16 +50,23 @@ class LoneGuardian:
             return None
         if len(self._waiting) >= ORDERS_WAITING_MAX:
             return Verdict(order.request, Denied(Denial.RECOVERING))
+        # Before the size is worked out, which walks the pool: most late duplicates end here.
+        known = self.shard.known(order.request)
+        if known is not None:
+            return Verdict(order.request, known)
         size = min(power_of_two_at_most(order.size), self._fair_size(order, members))
         outcome = self.shard.carve(CarveOrder(order.request, order.within, size, order.exact))
         if isinstance(outcome, Denied):
             return Verdict(order.request, outcome)
-        return self._publish(order.request, outcome)
+        self._token += 1
+        self._waiting[self._token] = (order.request, outcome.register)
+        self._token_of[order.request] = self._token
+        return Change(self._token, outcome.puts)
 
     def _fair_size(self, order: CarveOrder, members: int) -> int:
         """Return what this peer may have at most: its own view of the pool may be old."""
         within = order.within
-        pool = self.shard.pool_size(within)
+        pool = self.shard.trie.pool_size(within)
         starter = self._policy.starter_size(
             family=within.family, range_size=within.size, pool_size=pool, members=members
         )
@@ -69,15 +76,6 @@ class LoneGuardian:
         return self._policy.growth_size(
             owned=owned, starter=starter, pool_size=pool, members=members
         )
-
-    def _publish(self, request: RequestId, carved: Carved) -> Verdict | Change:
-        """Answer what is durable already; publish what is not."""
-        if not carved.puts:
-            return Verdict(request, carved.register)
-        self._token += 1
-        self._waiting[self._token] = (request, carved.register)
-        self._token_of[request] = self._token
-        return Change(self._token, carved.puts)
 
     def published(self, token: int) -> Verdict | None:
         """Return the answer that may go out now that its change is durable."""

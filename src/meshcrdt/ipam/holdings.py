@@ -147,7 +147,7 @@ class Holdings:
                 owned=self.space.owned(cidr),
                 free=self.space.free(cidr),
                 used=self.allocations.used_in(cidr),
-                pool=self._registry.pool_size(cidr),
+                pool=self._registry.trie.pool_size(cidr),
             )
             for cidr in self._registry.trie.universes
         )

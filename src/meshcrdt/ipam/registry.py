@@ -126,14 +126,6 @@ class Registry:
         leaf = self.trie.leaf_at(cidr)
         return leaf is not None and leaf.register is not None and leaf.register.kind is Kind.FROZEN
 
-    def pool_size(self, within: Cidr) -> int:
-        """Return how many addresses of a range are pool, as far as this replica knows."""
-        return sum(
-            min(leaf.cidr.size, within.size)
-            for leaf in self.trie.leaves(within)
-            if leaf.register is not None and leaf.register.kind is Kind.POOL
-        )
-
     def contradicts(self, block: Register, me: PeerId) -> bool:
         """Return True when a newer proved record says that an own block is not ours.
 

@@ -104,20 +104,28 @@ class Shard:
         self.ledgers[ledger.peer] = ledger if held is None else join_ledgers(held, ledger)
         self._stamp = max(self._stamp, ledger.stamp)
 
+    def known(self, request: RequestId) -> Register | Denied | None:
+        """Return what a request was given already, or that it is too old; None for a new one."""
+        ledger = self.ledgers.get(request.peer)
+        if ledger is None:
+            return None
+        cidr = ledger.find(request)
+        if cidr is None:
+            return Denied(Denial.STALE) if ledger.is_stale(request) else None
+        register = self.trie.get(cidr)
+        if register is None or register.request != request:
+            return Denied(Denial.STALE)
+        return register
+
     def carve(self, order: CarveOrder) -> Carved | Denied:
         """Carve a block out of the pool and stage it, or find the one of the same request.
 
         Where no block of the wanted size is left, the largest smaller one is given.
         """
+        known = self.known(order.request)
+        if known is not None:
+            return known if isinstance(known, Denied) else Carved(known)
         ledger = self.ledgers.get(order.request.peer) or Ledger(order.request.peer)
-        before = ledger.find(order.request)
-        if before is not None:
-            register = self.trie.get(before)
-            if register is None or register.request != order.request:
-                return Denied(Denial.STALE)
-            return Carved(register)
-        if ledger.is_stale(order.request):
-            return Denied(Denial.STALE)
         if len(self.trie) + len(self.ledgers) >= RECORDS_MAX:
             return Denied(Denial.EXHAUSTED)
         if order.exact is not None:
@@ -127,10 +135,6 @@ class Shard:
             return Denied(self._why_none(order.within))
         leaf, target = place
         return self._divide(order, ledger, leaf, target)
-
-    def pool_size(self, within: Cidr) -> int:
-        """Return how many addresses of a range are pool."""
-        return sum(min(leaf.size, within.size) for leaf in self._pool_leaves(within))
 
     def owned_size(self, within: Cidr, peer: PeerId) -> int:
         """Return how many addresses of a range a peer owns."""
@@ -142,14 +146,6 @@ class Shard:
             and leaf.register.owner.peer == peer
         )
 
-    def _pool_leaves(self, within: Cidr) -> list[Cidr]:
-        """Pool leaves in or around a range, in order of addresses."""
-        return [
-            leaf.cidr
-            for leaf in self.trie.leaves(within)
-            if leaf.register is not None and leaf.register.kind is Kind.POOL
-        ]
-
     def _best_fit(self, order: CarveOrder) -> tuple[Cidr, Cidr] | None:
         """Return (pool leaf, block in it): the smallest leaf that suffices, else the largest.
 
@@ -159,7 +155,7 @@ class Shard:
         """
         from_end = order.within in self.trie.universes
         choices = []
-        for leaf in self._pool_leaves(order.within):
+        for leaf in self.trie.pool_leaves(order.within):
             room = order.within if leaf.contains(order.within) else leaf
             if room.size < order.size:
                 rank = (1, -room.size)

@@ -149,6 +149,18 @@ class Trie:
         if top is not None:
             yield from self._walk(top)
 
+    def pool_leaves(self, within: Cidr) -> list[Cidr]:
+        """Return the pool leaves in or around a range, in order of addresses."""
+        return [
+            leaf.cidr
+            for leaf in self.leaves(within)
+            if leaf.register is not None and leaf.register.kind is Kind.POOL
+        ]
+
+    def pool_size(self, within: Cidr) -> int:
+        """Return how many addresses of a range are pool, as far as the records here say."""
+        return sum(min(leaf.size, within.size) for leaf in self.pool_leaves(within))
+
     def _walk(self, top: Leaf) -> Iterator[Leaf]:
         """Yield the leaves under a counting node, without recursion: IPv6 is deep."""
         stack = [top]
