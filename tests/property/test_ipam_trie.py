@@ -315,7 +315,7 @@ GENESIS = Genesis.make(MAKER, ["10.0.0.0/29"], nonce=b"n" * 16)
     registers() | registers(Cidr.parse("10.0.0.0/30")), st.sampled_from([b"r", b"e", b"q", b"x"])
 )
 def test_registry_joins_nothing_that_is_not_proved(register: Register, tag: bytes) -> None:
-    registry = Registry(GENESIS)
+    registry = Registry(GENESIS, MAKER.peer)
     before = dict(registry.trie.registers)
     registry.merge(tag + b"\x04\x0a\x00\x00\x00\x1d", register.encode())
     registry.merge_register(register)
@@ -325,6 +325,6 @@ def test_registry_joins_nothing_that_is_not_proved(register: Register, tag: byte
 
 @given(st.binary(max_size=40), st.binary(max_size=80))
 def test_registry_merge_never_raises(key: bytes, value: bytes) -> None:
-    registry = Registry(GENESIS)
+    registry = Registry(GENESIS, MAKER.peer)
     registry.merge(key, value)
     assert len(registry.trie) == 1

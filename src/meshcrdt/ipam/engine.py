@@ -38,7 +38,7 @@ class Engine:
         self.run_epoch = epoch
         self._limits = limits
         self.members = 1
-        self.registry = Registry(genesis)
+        self.registry = Registry(genesis, me)
         self.holdings = Holdings(me, self.registry, limits)
         self.desk = Desk(me, self.registry, self.holdings.allocations, limits)
         self.growth = Growth(
@@ -140,10 +140,9 @@ class Engine:
             return
         if self.growth.carves.get(message.request) is None:
             return
-        refused = self.registry.refused
-        self.registry.merge_register(register)
-        if self.registry.refused > refused:
-            self.turn.notice("warning", f"ipam answer refused: {self.registry.last_fault}")
+        fault = self.registry.merge_register(register).fault
+        if fault is not None:
+            self.turn.notice("warning", f"ipam answer refused: {fault}")
             return
         self.take_block(register, now)
 

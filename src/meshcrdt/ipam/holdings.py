@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from meshcrdt.base.ids import Epoch, PeerId
 from meshcrdt.base.limits import Limits
-from meshcrdt.errors import CorruptStore, InternalError, MalformedTree
+from meshcrdt.errors import InternalError, MalformedTree
 from meshcrdt.ipam.allocations import Allocations, Row
 from meshcrdt.ipam.blocks import show
 from meshcrdt.ipam.durable import (
@@ -39,34 +39,25 @@ class Holdings:
         self._doubt: Epoch | None = None
 
     def load_block(self, key: bytes, value: bytes) -> None:
-        """Take over the row of a block; raises CorruptStore naming the key."""
-        try:
-            register = Register.decode(value)
-            if key != block_key(register.cidr):
-                raise MalformedTree(f"it holds the block {register.cidr}")
-            if any(register.cidr.overlaps(held) for held in self._blocks):
-                raise MalformedTree(f"its block {register.cidr} overlaps another")
-        except MalformedTree as error:
-            raise CorruptStore(f"table 'ipam', key {key.hex()}: {error}") from error
+        """Take over the row of a block; raises MalformedTree."""
+        register = Register.decode(value)
+        if key != block_key(register.cidr):
+            raise MalformedTree(f"it holds the block {register.cidr}")
+        if any(register.cidr.overlaps(held) for held in self._blocks):
+            raise MalformedTree(f"its block {register.cidr} overlaps another")
         self._add(register)
 
     def load_allocation(self, key: bytes, value: bytes, now: float) -> None:
-        """Take over the row of an address, after all blocks; raises CorruptStore."""
-        try:
-            address = parse_allocation_key(key)
-            row = AllocationRow.decode(value)
-            if self.space.block_of(address) is None:
-                raise MalformedTree("its address is in no own block")
-        except MalformedTree as error:
-            raise CorruptStore(f"table 'ipam', key {key.hex()}: {error}") from error
+        """Take over the row of an address, after all blocks; raises MalformedTree."""
+        address = parse_allocation_key(key)
+        row = AllocationRow.decode(value)
+        if self.space.block_of(address) is None:
+            raise MalformedTree("its address is in no own block")
         self.allocations.load(address, row, now)
 
-    def load_doubt(self, key: bytes, value: bytes) -> None:
-        """Take over the row of a doubt, after all blocks; raises CorruptStore."""
-        try:
-            self._doubt = decode_doubt(value)
-        except MalformedTree as error:
-            raise CorruptStore(f"table 'ipam', key {key.hex()}: {error}") from error
+    def load_doubt(self, value: bytes) -> None:
+        """Take over the row of a doubt, after all blocks; raises MalformedTree."""
+        self._doubt = decode_doubt(value)
         self._suspend_doubted()
 
     def distrust(self, epoch: Epoch) -> list[Row]:

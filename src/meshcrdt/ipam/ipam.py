@@ -77,19 +77,23 @@ class Ipam:
     def load(self, rows: Mapping[bytes, bytes], now: float) -> list[Output]:
         """Take over the own durable table; raises CorruptStore naming the key of a bad row."""
         for key in sorted(rows, key=lambda key: (key[:1] != BLOCK_TAG, key)):
-            tag = key[:1]
-            if tag == BLOCK_TAG:
-                self._engine.holdings.load_block(key, rows[key])
-            elif tag == ALLOCATION_TAG:
-                self._engine.holdings.load_allocation(key, rows[key], now)
-            elif key == DOUBT_KEY:
-                self._engine.holdings.load_doubt(key, rows[key])
-            elif tag == CARVE_TAG:
-                try:
-                    self._engine.growth.carves.load(CarveRow.decode(rows[key]), now)
-                except MalformedTree as error:
-                    raise CorruptStore(f"table 'ipam', key {key.hex()}: {error}") from error
+            try:
+                self._load_row(key, rows[key], now)
+            except MalformedTree as error:
+                raise CorruptStore(f"table 'ipam', key {key.hex()}: {error}") from error
         return self._engine.turn.finish()
+
+    def _load_row(self, key: bytes, value: bytes, now: float) -> None:
+        """Take over one row; raises MalformedTree. Keys of a later version are left alone."""
+        tag, holdings = key[:1], self._engine.holdings
+        if tag == BLOCK_TAG:
+            holdings.load_block(key, value)
+        elif tag == ALLOCATION_TAG:
+            holdings.load_allocation(key, value, now)
+        elif key == DOUBT_KEY:
+            holdings.load_doubt(value)
+        elif tag == CARVE_TAG:
+            self._engine.growth.carves.load(CarveRow.decode(value), now)
 
     def register_changed(
         self, origin: PeerId, key: bytes, value: bytes | None, now: float
@@ -98,11 +102,9 @@ class Ipam:
         if value is None:
             return self._engine.turn.finish()
         engine = self._engine
-        refused = engine.registry.refused
         merged = engine.registry.merge(key, value)
-        if engine.registry.refused > refused:
-            fault = engine.registry.last_fault
-            engine.turn.notice("warning", f"ipam record of {origin} refused: {fault}")
+        if merged.fault is not None:
+            engine.turn.notice("warning", f"ipam record of {origin} refused: {merged.fault}")
         if origin == engine.me and key[:1] == EVIDENCE_TAG:
             self._evidence_told.add(key)
         if merged.evidence:

@@ -30,11 +30,15 @@ from meshcrdt.ranges import Address, Cidr
 
 @frozen
 class Merged:
-    """What one record changed. `evidence` are records to publish after a conflict."""
+    """What one record changed. `evidence` are records to publish after a conflict.
+
+    `fault` says why a record was refused, in one line; then nothing changed.
+    """
 
     register: Register | None = None
     ledger: Ledger | None = None
     evidence: tuple[tuple[bytes, bytes], ...] = ()
+    fault: str | None = None
 
 
 NOTHING = Merged()
@@ -43,8 +47,9 @@ NOTHING = Merged()
 class Registry:
     """The joined trie, and the ledgers for a guardian that starts on them."""
 
-    def __init__(self, genesis: Genesis) -> None:
+    def __init__(self, genesis: Genesis, me: PeerId) -> None:
         self._genesis = genesis
+        self._keeps_ledgers = me in genesis.guardians
         self.trie = Trie(genesis.ranges)
         self.ledgers: dict[PeerId, Ledger] = {}
         self.refused = 0
@@ -56,7 +61,7 @@ class Registry:
         try:
             if tag in (REGISTER_TAG, EVIDENCE_TAG):
                 return self._merge_register(key, Register.decode(value))
-            if tag == LEDGER_TAG:
+            if tag == LEDGER_TAG and self._keeps_ledgers:
                 return self._merge_ledger(key, Ledger.decode(value))
         except MalformedTree as error:
             return self._refuse(f"record {key.hex()}: {error}")
@@ -81,11 +86,10 @@ class Registry:
 
     def _merge_register(self, key: bytes, register: Register) -> Merged:
         """Join a register found under a key, which must be its own."""
-        keys = (
-            register_key(register.cidr),
-            evidence_key(register.cidr, register.value_hash),
-        )
-        if key not in keys:
+        # The plain key first: that of evidence costs a hash of the value.
+        if key != register_key(register.cidr) and key != evidence_key(
+            register.cidr, register.value_hash
+        ):
             return self._refuse(f"record {key.hex()} holds the register of {register.cidr}")
         held = self.trie.get(register.cidr)
         if held is not None and (held == register or held.stamp > register.stamp):
@@ -94,7 +98,7 @@ class Registry:
         return self.merge_register(register)
 
     def _merge_ledger(self, key: bytes, ledger: Ledger) -> Merged:
-        """Join a ledger; kept only where it will be needed, at a guardian."""
+        """Join a ledger; others than guardians never come here, for they have no use for it."""
         if key != ledger_key(ledger.peer):
             return self._refuse(f"record {key.hex()} holds the ledger of {ledger.peer}")
         held = self.ledgers.get(ledger.peer)
@@ -110,7 +114,7 @@ class Registry:
     def _refuse(self, fault: str) -> Merged:
         self.refused += 1
         self.last_fault = fault
-        return NOTHING
+        return Merged(fault=fault)
 
     # --- queries -----------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from meshcrdt.ipam.ledger import REQUESTS_REMEMBERED_MAX, Ledger, join_ledgers
 from meshcrdt.ipam.messages import CarvedMessage, CarveMessage, DeniedMessage, parse_message
 from meshcrdt.ipam.proofs import proof_fault
 from meshcrdt.ipam.register import Ballot, Kind, RequestId, Stamp
+from meshcrdt.ipam.registry import Registry
 from meshcrdt.ipam.shard import Carved, CarveOrder, Denial, Denied, Shard
 from meshcrdt.ipam.space import Space
 from meshcrdt.ipam.trie import Trie
@@ -139,6 +140,16 @@ def test_shard_rebuilt_from_its_records_goes_on_where_it_stopped():
     fresh = carve(rebuilt, 4, 16)
     assert not any(fresh.register.cidr.overlaps(block.register.cidr) for block in blocks)
     assert fresh.register.stamp == Stamp(1, 4)
+
+
+def test_registry_keeps_ledgers_at_guardians_alone():
+    granted = carve(shard(), 1, 64)
+    for peer, kept in ((MAKER.peer, True), (PEER, False)):
+        registry = Registry(GENESIS, peer)
+        merged = [registry.merge(key, value) for key, value in granted.puts]
+        assert all(each.fault is None for each in merged)
+        assert bool(registry.ledgers) is kept
+        assert registry.trie.get(granted.register.cidr) == granted.register
 
 
 def test_shard_gives_the_largest_smaller_block_then_is_exhausted():
