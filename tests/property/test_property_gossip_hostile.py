@@ -7,16 +7,12 @@ from depth import examples
 from gossip_world import GENESIS, World, forged, whole
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from trees import TREE, paths, replaced
 
 from meshcrdt.errors import MalformedTree
 from meshcrdt.gossip import Misbehaved, Over, Put
 from meshcrdt.gossip.channels import Kind
 from meshcrdt.gossip.messages import Announce, Root, Want, build, parse
-
-LEAF = (
-    st.none() | st.booleans() | st.integers(-5, 70) | st.binary(max_size=40) | st.text(max_size=5)
-)
-TREE = st.recursive(LEAF, lambda inner: st.lists(inner, max_size=6).map(tuple), max_leaves=20)
 
 
 def quiet_world() -> World:
@@ -48,22 +44,6 @@ def test_arbitrary_trees_never_raise(code: int, rest: list) -> None:
     host.running.received(1, (code, *rest), 0.0)
     host.running.check()
     assert host.running.root == root
-
-
-def paths(tree: object, prefix: tuple[int, ...] = ()) -> list[tuple[int, ...]]:
-    found = [prefix]
-    if isinstance(tree, tuple):
-        for index, item in enumerate(tree):
-            found += paths(item, (*prefix, index))
-    return found
-
-
-def replaced(tree: object, path: tuple[int, ...], value: object) -> object:
-    if not path:
-        return value
-    assert isinstance(tree, tuple)
-    head, *rest = path
-    return (*tree[:head], replaced(tree[head], tuple(rest), value), *tree[head + 1 :])
 
 
 @settings(max_examples=examples(400))

@@ -11,7 +11,8 @@ from functools import cache
 from depth import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from node_bench import Bench
+from node_bench import Bench, link_of
+from trees import TREE, paths, replaced
 
 from meshcrdt.crdt import GCounter
 from meshcrdt.gossip.changes import Over, Put
@@ -21,15 +22,6 @@ from meshcrdt.wire import decode, decode_frame, encode, encode_frame
 
 CHANNEL = "acme/services"
 COUNTS = "acme/counts"
-LEAF = (
-    st.none()
-    | st.booleans()
-    | st.integers(-(2**63), 2**63 - 1)
-    | st.integers(0, 100)
-    | st.binary(max_size=40)
-    | st.text(max_size=5)
-)
-TREE = st.recursive(LEAF, lambda inner: st.lists(inner, max_size=6).map(tuple), max_leaves=20)
 SYSTEM = (
     views.CHANNELS,
     views.DIRECTORY,
@@ -81,26 +73,6 @@ def recorded() -> tuple[tuple[str, bytes], ...]:
     """Return (receiver, frame) of the whole exchange, each frame once."""
     other = {"n1": "n2", "n2": "n1"}
     return tuple(dict.fromkeys((other[name], frame) for name, frame in pair().sent))
-
-
-def paths(tree: object, prefix: tuple[int, ...] = ()) -> list[tuple[int, ...]]:
-    found = [prefix]
-    if isinstance(tree, tuple):
-        for index, item in enumerate(tree):
-            found += paths(item, (*prefix, index))
-    return found
-
-
-def replaced(tree: object, path: tuple[int, ...], value: object) -> object:
-    if not path:
-        return value
-    assert isinstance(tree, tuple)
-    head, *rest = path
-    return (*tree[:head], replaced(tree[head], tuple(rest), value), *tree[head + 1 :])
-
-
-def link_of(bench: Bench, name: str) -> int:
-    return next(link for owner, link in bench.wires if owner == name)
 
 
 def still_serves(bench: Bench, *names: str) -> None:

@@ -26,7 +26,7 @@ from meshcrdt.gossip import (
     StreamChanged,
     ToLink,
 )
-from meshcrdt.gossip.header import Header, KeyOnWire, seal
+from meshcrdt.gossip.header import Dep, Header, KeyOnWire, Ref, seal
 from meshcrdt.gossip.merkle import MerkleMap
 from meshcrdt.gossip.messages import Delta, build
 from meshcrdt.gossip.record import Record
@@ -325,6 +325,30 @@ class World:
             views = [host.view(name) for host in running]
             if any(view != views[0] for view in views):
                 raise Violation(f"visible values of {name!r} differ after healing: {views}")
+
+
+SAMPLE_EPOCH = Epoch(3, b"instance")
+SAMPLE_REF = Ref(Epoch(2, b"instance"), 9, b"h" * 32)
+
+
+def sample_header(**changes: object) -> Header:
+    """Return a header of the first host in which every field says something."""
+    fields: dict[str, object] = {
+        "genesis": GENESIS,
+        "channel": "c",
+        "origin": identity_of(0).peer,
+        "epoch": SAMPLE_EPOCH,
+        "seq": 1,
+        "previous": b"p" * 32,
+        "base": SAMPLE_REF,
+        "records_root": b"r" * 32,
+        "state_root": b"s" * 32,
+        "live_keys": 2,
+        "live_bytes": 300,
+        "deps": (Dep(identity_of(1).peer, SAMPLE_REF),),
+        "capability": b"c" * 32,
+    }
+    return Header(**(fields | changes))
 
 
 def forged(

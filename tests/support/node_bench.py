@@ -163,3 +163,8 @@ class Bench:
         for effect in ready:
             self._one(name, effect)
         self._todo.append((name, Persisted(persist.watermark)))
+
+
+def link_of(bench: Bench, name: str) -> int:
+    """Return the number of a link of a node, of the only one where it has one."""
+    return next(link for owner, link in bench.wires if owner == name)

@@ -3,34 +3,19 @@
 from __future__ import annotations
 
 import pytest
-from gossip_world import identity_of
+from gossip_world import SAMPLE_EPOCH as EPOCH
+from gossip_world import identity_of, sample_header
 
-from meshcrdt.base.ids import Dot, Epoch
-from meshcrdt.gossip.header import Dep, Header, Ref, seal
+from meshcrdt.base.ids import Dot
+from meshcrdt.gossip.header import seal
 from meshcrdt.gossip.merkle import MerkleMap, key_path
 from meshcrdt.gossip.record import Record
 
 ME, OTHER = identity_of(0), identity_of(1)
-EPOCH = Epoch(3, b"instance")
-REF = Ref(Epoch(2, b"instance"), 9, b"h" * 32)
 
 
 def test_header_body_hash_and_signature() -> None:
-    header = Header(
-        genesis=b"g" * 32,
-        channel="c",
-        origin=ME.peer,
-        epoch=EPOCH,
-        seq=1,
-        previous=b"p" * 32,
-        base=REF,
-        records_root=b"r" * 32,
-        state_root=b"s" * 32,
-        live_keys=2,
-        live_bytes=300,
-        deps=(Dep(OTHER.peer, REF),),
-        capability=b"c" * 32,
-    )
+    header = sample_header()
     assert header.body.hex() == (
         "9eaf676f737369702f6865616465722f31c420" + "67" * 32 + "a163"
         "c410e6808f33fbec87975122804ac9ceda8e" + "9203c408696e7374616e636501"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 from attrs import evolve
-from gossip_world import GENESIS, identity_of
+from gossip_world import GENESIS, identity_of, sample_header
+from gossip_world import SAMPLE_EPOCH as EPOCH
+from gossip_world import SAMPLE_REF as REF
 
 from meshcrdt.base.ids import Dot, Epoch
 from meshcrdt.errors import MalformedTree
@@ -15,31 +17,10 @@ from meshcrdt.trust.identity import verify
 from meshcrdt.wire import decode, encode
 
 ME, OTHER = identity_of(0), identity_of(1)
-EPOCH = Epoch(3, b"instance")
-REF = Ref(Epoch(2, b"instance"), 9, b"h" * 32)
-
-
-def header(**changes: object) -> Header:
-    base = Header(
-        genesis=GENESIS,
-        channel="c",
-        origin=ME.peer,
-        epoch=EPOCH,
-        seq=1,
-        previous=b"p" * 32,
-        base=REF,
-        records_root=b"r" * 32,
-        state_root=b"s" * 32,
-        live_keys=2,
-        live_bytes=300,
-        deps=(Dep(OTHER.peer, REF),),
-        capability=b"c" * 32,
-    )
-    return evolve(base, **changes)
 
 
 def test_envelope_survives_the_wire_and_verifies() -> None:
-    sealed = seal(header(), ME)
+    sealed = seal(sample_header(), ME)
     read = Envelope.from_tree(decode(encode(sealed.to_tree(KeyOnWire.SENT))), GENESIS)
     assert read == sealed
     assert read.header.hash == sealed.header.hash
@@ -68,14 +49,14 @@ def test_envelope_survives_the_wire_and_verifies() -> None:
     ids=lambda changes: next(iter(changes)),
 )
 def test_f1_every_field_is_under_the_signature_and_in_the_hash(changes: dict) -> None:
-    sealed = seal(header(), ME)
-    changed = header(**changes)
+    sealed = seal(sample_header(), ME)
+    changed = sample_header(**changes)
     assert changed.hash != sealed.header.hash
     assert not evolve(sealed, header=changed).verified_by(verify)
 
 
 def test_f34_a_header_of_another_cluster_does_not_verify_here() -> None:
-    tree = seal(header(), ME).to_tree(KeyOnWire.SENT)
+    tree = seal(sample_header(), ME).to_tree(KeyOnWire.SENT)
     assert not Envelope.from_tree(tree, b"y" * 32).verified_by(verify)
 
 
@@ -127,7 +108,7 @@ def test_f5_the_hash_of_a_record_does_not_depend_on_the_header_that_carries_it()
 def test_too_many_deps_are_refused() -> None:
     deps = tuple(Dep(OTHER.peer, REF) for _ in range(DEPS_MAX + 1))
     with pytest.raises(MalformedTree, match=r"header\.deps"):
-        Header.from_tree(header(deps=deps).to_tree(), GENESIS)
+        Header.from_tree(sample_header(deps=deps).to_tree(), GENESIS)
 
 
 @pytest.mark.parametrize(
@@ -142,7 +123,7 @@ def test_too_many_deps_are_refused() -> None:
     ],
 )
 def test_f10_validity_is_a_function_of_the_header(changes: dict, rule: str | None) -> None:
-    assert header_rule(header(**changes)) == rule
+    assert header_rule(sample_header(**changes)) == rule
 
 
 @pytest.mark.parametrize(
@@ -161,10 +142,10 @@ def test_f10_validity_is_a_function_of_the_header(changes: dict, rule: str | Non
 def test_l4_records_outside_their_origins_rights_are_invalid(
     record: Record, rule: str | None
 ) -> None:
-    assert record_rule(record, header()) == rule
+    assert record_rule(record, sample_header()) == rule
 
 
 def test_counts_must_be_those_of_the_state() -> None:
-    assert counts_rule(header(), keys=2, cost_bytes=300) is None
-    assert counts_rule(header(), keys=1, cost_bytes=300) == "counts of the state"
-    assert counts_rule(header(), keys=2, cost_bytes=299) == "counts of the state"
+    assert counts_rule(sample_header(), keys=2, cost_bytes=300) is None
+    assert counts_rule(sample_header(), keys=1, cost_bytes=300) == "counts of the state"
+    assert counts_rule(sample_header(), keys=2, cost_bytes=299) == "counts of the state"

@@ -25,15 +25,6 @@ from meshcrdt.topology.topology import PeerState
 CHANNEL = "acme/services"
 
 
-@pytest.fixture
-def pair(bench):
-    genesis = bench.genesis()
-    bench.add("n1", genesis)
-    bench.add("n2", genesis)
-    bench.link("n1", "n2")
-    return bench
-
-
 def test_a_put_is_seen_by_the_other_node(pair):
     assert isinstance(pair.give("n1", events.Put(1, CHANNEL, b"web", b"80")), Written)
     assert pair.nodes["n2"].get(CHANNEL, b"web") == b"80"

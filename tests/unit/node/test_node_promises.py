@@ -4,6 +4,7 @@ import copy
 
 import pytest
 from attrs import evolve
+from node_bench import link_of
 
 from meshcrdt.base.limits import DEFAULT_LIMITS
 from meshcrdt.gossip.changes import Over
@@ -15,23 +16,6 @@ from meshcrdt.topology.topology import PeerState
 from meshcrdt.wire import decode, encode, encode_frame
 
 CHANNEL = "acme/services"
-
-
-@pytest.fixture
-def pair(bench):
-    genesis = bench.genesis()
-    bench.add("n1", genesis)
-    bench.add("n2", genesis)
-    bench.link("n1", "n2")
-    return bench
-
-
-def link_of(bench, name):
-    return next(link for owner, link in bench.wires if owner == name)
-
-
-def frames_to(bench, name, *messages):
-    bench.give(name, events.FrameReceived(link_of(bench, name), encode_frame(messages)))
 
 
 # --- what one turn can send ----------------------------------------------------------------
