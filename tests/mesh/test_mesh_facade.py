@@ -1,12 +1,15 @@
 """The handles of a mesh: what they add to the commands of the node, and what check() covers."""
 
+import math
+
 import pytest
 import trio
+import trio.testing
 
-from meshcrdt.errors import InternalError
+from meshcrdt.errors import ClosedError, InternalError, NotReady
 from meshcrdt.mesh.open import open_mesh
 from meshcrdt.mesh.refusals import SOURCES_MAX
-from meshcrdt.mesh.shell import Shell
+from meshcrdt.mesh.shell import FAREWELL_S, Shell
 
 SECRET = b"s" * 32
 
@@ -77,3 +80,40 @@ async def test_check_of_the_mesh_reaches_the_shell(damage, shells, autojump_cloc
             n1.check()
         for pump in gatekeeper.pumps.values():
             pump._queued_bytes = sum(map(len, pump._queue))
+
+
+async def test_a_closed_mesh_keeps_nobody_waiting(autojump_clock):
+    async with open_mesh(name="n1", secret=SECRET) as mesh:
+        pass
+    with trio.fail_after(60):
+        with pytest.raises(ClosedError):
+            async with mesh.notices():
+                raise AssertionError("opened")
+        with pytest.raises(NotReady, match="closed"):
+            await mesh.members(at_least=2, timeout=math.inf)
+        with pytest.raises(NotReady, match="draining"):
+            await mesh.ready()
+
+
+async def test_closing_wakes_who_waits_for_members_or_a_state(autojump_clock):
+    woken = []
+
+    async def wait_for(call):
+        with pytest.raises(NotReady):
+            await call
+        woken.append(trio.current_time())
+
+    async with trio.open_nursery() as nursery:
+        async with (
+            open_mesh(name="n1", secret=SECRET) as lone,
+            open_mesh(name="n2", secret=SECRET, peers=["mem://nobody"]) as starting,
+        ):
+            nursery.start_soon(wait_for, lone.members(at_least=2, timeout=math.inf))
+            nursery.start_soon(wait_for, starting.ready())
+            await trio.testing.wait_all_tasks_blocked()
+            began = trio.current_time()
+        with trio.fail_after(60):
+            await trio.testing.wait_all_tasks_blocked()
+        assert len(woken) == 2
+        assert max(woken) - began <= FAREWELL_S
+        nursery.cancel_scope.cancel()

@@ -24,7 +24,6 @@ from meshcrdt.mesh.requests import Requests
 from meshcrdt.mesh.statistics import ShellStatistics
 from meshcrdt.mesh.watch import WatchHub
 from meshcrdt.node.events import Connect, Forget, Leave
-from meshcrdt.topology.outputs import PeerState
 from meshcrdt.trust.token import TOKEN_ADDRESSES_MAX, TOKEN_ID_BYTES, format_token, make_token
 
 if TYPE_CHECKING:
@@ -66,6 +65,7 @@ class Mesh:
         self._activity = activity
         self._check_shell = check_shell
         self._turned = trio.Event()
+        self._is_closed = False
 
     # --- who -----------------------------------------------------------------------------
 
@@ -95,9 +95,11 @@ class Mesh:
     def state(self) -> str:
         """ "starting", "ready" or "draining"; the last also when the store has failed.
 
-        A node without a working disk accepts nothing any more, as one that is stopping.
+        A node without a working disk accepts nothing any more, as one that is stopping or
+        has stopped.
         """
-        return "draining" if self.node.store_failure is not None else self.node.state
+        has_ended = self._is_closed or self.node.store_failure is not None
+        return "draining" if has_ended else self.node.state
 
     @property
     def store_failure(self) -> str | None:
@@ -117,15 +119,18 @@ class Mesh:
         """Return the members that are alive, this node included, once they are `at_least`.
 
         What is asked of everyone, such as a receipt, is asked of the members that are known
-        then. Raises NotReady, saying how many there are, when `timeout` seconds have passed.
+        then. Raises NotReady, saying how many there are, when `timeout` seconds have passed
+        or the mesh is closed.
         """
         if type(at_least) is not int or at_least < 1:
             raise UsageError(f"at_least {at_least!r}: 1 or more members can be waited for")
         with trio.move_on_after(wait_s(timeout, "timeout")):
-            while len(self._alive()) < at_least:
+            while len(self._alive()) < at_least and not self._is_closed:
                 await self._turned.wait()
             await trio.lowlevel.checkpoint()
         alive = self._alive()
+        if self._is_closed:
+            raise NotReady("the mesh is closed: it waits for no members any more")
         if len(alive) < at_least:
             raise NotReady(
                 f"{len(alive)} members are alive, this node included: "
@@ -134,8 +139,7 @@ class Mesh:
         return alive
 
     def _alive(self) -> tuple[PeerId, ...]:
-        others = self.status().members
-        return (self.peer, *(each.peer for each in others if each.state is PeerState.ALIVE))
+        return (self.peer, *self.node.alive())
 
     def status(self) -> NodeStatistics:
         """Return a frozen record of everything a status page shows."""
@@ -178,7 +182,10 @@ class Mesh:
 
     @asynccontextmanager
     async def notices(self) -> AsyncIterator[NoticeWatch]:
-        """Give an async iterator of what operators want to know, the latest first told."""
+        """Give an async iterator of what operators want to know, the latest first told.
+
+        It ends when the mesh is closed. Raises ClosedError when it is already.
+        """
         watch = self._notices.open()
         try:
             yield watch
@@ -248,3 +255,8 @@ class Mesh:
             return
         self._turned.set()
         self._turned = trio.Event()
+
+    def ended(self) -> None:
+        """Called when no turn will come any more: wakes who waits for one."""
+        self._is_closed = True
+        self.turned()

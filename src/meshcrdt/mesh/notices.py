@@ -6,6 +6,7 @@ from collections import deque
 
 import trio
 
+from meshcrdt.errors import ClosedError
 from meshcrdt.mesh.signals import Signal
 from meshcrdt.mesh.watch import Lost
 from meshcrdt.node.effects import Notice
@@ -57,6 +58,7 @@ class NoticeBoard:
     def __init__(self, queue_max: int) -> None:
         self._queue_max = queue_max
         self._watchers: set[NoticeWatch] = set()
+        self._is_closed = False
         self.latest: deque[Notice] = deque(maxlen=self.KEPT_MAX)
 
     def post(self, notice: Notice) -> None:
@@ -66,7 +68,12 @@ class NoticeBoard:
             watcher.push(notice)
 
     def open(self) -> NoticeWatch:
-        """Add a watcher, which first gets the latest notices; give it back with `shut`."""
+        """Add a watcher, which first gets the latest notices; give it back with `shut`.
+
+        Raises ClosedError after `close`: nothing would end it.
+        """
+        if self._is_closed:
+            raise ClosedError("the mesh is closed")
         watcher = NoticeWatch(self._queue_max)
         for notice in self.latest:
             watcher.push(notice)
@@ -79,6 +86,7 @@ class NoticeBoard:
         self._watchers.discard(watcher)
 
     def close(self) -> None:
-        """End every watch after what is queued."""
+        """End every watch after what is queued, and take no new one."""
+        self._is_closed = True
         for watcher in self._watchers:
             watcher.close()

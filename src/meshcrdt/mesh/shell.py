@@ -129,6 +129,7 @@ class Shell:
             self._requests.end(ClosedError("the mesh is closed"))
             self._inbox.close()
             self._outlet.close()
+            self.mesh.ended()
 
     def _start(self, nursery: trio.Nursery) -> None:
         gatekeeper = self._gatekeeper = Gatekeeper(

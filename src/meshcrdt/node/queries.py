@@ -145,6 +145,16 @@ class Queries:
             found |= self.topology.addresses_of(peer)
         return found
 
+    def alive(self) -> tuple[PeerId, ...]:
+        """Return the other members that are alive, sorted."""
+        return tuple(
+            peer
+            for peer, record in sorted(self.topology.members().items())
+            if peer != self.me
+            and record.standing is not Standing.LEFT
+            and self.topology.state(peer) is PeerState.ALIVE
+        )
+
     # --- everything ----------------------------------------------------------------------
 
     def statistics(self) -> NodeStatistics:
@@ -189,9 +199,7 @@ class Queries:
             quarantined=tuple(map(_offence, core.replica.quarantined())) if core else (),
             alarms=tuple(self.alarms),
             equivocations=tuple(map(_equivocation, core.replica.equivocations())) if core else (),
-            malformed_records=(
-                core.names.statistics().malformed + core.endpoints.malformed if core else 0
-            ),
+            malformed_records=core.malformed_records if core else 0,
         )
 
 
