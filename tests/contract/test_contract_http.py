@@ -20,6 +20,10 @@ from meshcrdt.daemon.context import Control, Daemon
 from meshcrdt.daemon.http.app import make_app
 from meshcrdt.daemon.http.guard import Guard
 from meshcrdt.daemon.http.peers import openapi_document
+from meshcrdt.daemon.workloads import attach as attach_module
+from meshcrdt.daemon.workloads.attach import Workloads
+from meshcrdt.daemon.workloads.records import Remembered
+from meshcrdt.daemon.workloads.targets import Place
 from meshcrdt.ipam import outcomes
 from meshcrdt.mesh.birth import Security
 from meshcrdt.mesh.open import open_mesh
@@ -322,6 +326,29 @@ async def test_every_outcome_has_its_code(
     assert answer.json["outcome"] == outcome.outcome
     assert answer.json["reason"] == outcome.reason
     assert ("retry-after" in answer.headers) == (status == 503)
+    # Attach and expose ask for the same: who calls them may tell a wait from a refusal too.
+    plane: Any = OpenPlane()
+    workloads = Workloads(
+        api.daemon.mesh, api.daemon.settings.state_dir, Remembered(), default_subnet=None
+    )
+    workloads.plane = plane
+    api.daemon.workloads = workloads
+    here = Place(id="netns:/x", namespace="/x", identity="1:1")
+    monkeypatch.setattr(attach_module, "find_place", lambda target: here)
+    for path, body in (("/v1/attach", {"target": "netns:/x"}), ("/v1/expose", {})):
+        again = await api.holds("POST", path, body)
+        assert (again.status, again.json) == (answer.status, answer.json), path
+        assert ("retry-after" in again.headers) == (status == 503)
+
+
+class OpenPlane:
+    """As much of a plane as is asked before there is an address."""
+
+    def why_closed(self) -> None:
+        return None
+
+    async def settle(self) -> None:
+        pass
 
 
 async def test_channels(api: Api) -> None:

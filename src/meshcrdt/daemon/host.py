@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable, Callable
 
 import trio
 
@@ -11,6 +12,7 @@ from meshcrdt.daemon.dns.server import open_dns
 from meshcrdt.daemon.dns.zone import Zone
 from meshcrdt.daemon.exits import CommandError
 from meshcrdt.daemon.observer import Observer
+from meshcrdt.daemon.outcomes import Unsettled
 from meshcrdt.daemon.startup import DNS_PORT, refuse_overlap
 from meshcrdt.daemon.underlay import tunnel_ends
 from meshcrdt.daemon.workloads.attach import Workloads
@@ -19,7 +21,7 @@ from meshcrdt.daemon.workloads.plane import Plane, bridge_name, network_id
 from meshcrdt.daemon.workloads.records import load_records
 from meshcrdt.dataplane.model import DataplaneConfig
 from meshcrdt.dataplane.registry import open_dataplane
-from meshcrdt.errors import MeshError
+from meshcrdt.errors import MeshError, NotReady
 
 _LOG = logging.getLogger("meshcrdt.dataplane")
 HOST_RETRY_S = 2.0
@@ -37,7 +39,6 @@ class HostPlane:
             daemon.mesh,
             settings.state_dir,
             load_records(settings.state_dir),
-            domain=settings.dns_domain,
             default_subnet=settings.ipalloc_default_subnet,
         )
         daemon.workloads = self._workloads
@@ -45,13 +46,12 @@ class HostPlane:
     async def start(self, nursery: trio.Nursery, zone: Zone) -> None:
         """Start following the mesh. Raises CommandError when a range hides a host's network."""
         settings, mesh = self._daemon.settings, self._daemon.mesh
-        status = mesh.status()
-        universes = tuple(universe.cidr for universe in status.universes)
+        universes, cluster = mesh.universes, mesh.cluster
         await refuse_overlap(settings, universes)
-        assert status.cluster is not None
+        assert cluster is not None
         config = DataplaneConfig(
             universes=universes,
-            vni=network_id(status.cluster),
+            vni=network_id(cluster),
             bridge=bridge_name(settings.state_dir),
             mtu=settings.mtu or None,
             trusted=settings.trusted_subnets,
@@ -72,13 +72,7 @@ class HostPlane:
 
     async def _give_the_host_a_place(self, nursery: trio.Nursery, zone: Zone) -> None:
         """Get the host's own addresses, however long that takes, and serve names there."""
-        while True:
-            try:
-                if await self._workloads.ensure_host():
-                    break
-            except (MeshError, CommandError) as error:
-                _LOG.info("the host has no address of its own yet: %s", error)
-            await trio.sleep(HOST_RETRY_S)
+        await until_placed(self._workloads.ensure_host)
         settings = self._daemon.settings
         if settings.no_dns or settings.dns_listen is not None:
             return
@@ -90,3 +84,20 @@ class HostPlane:
             return
         self._daemon.dns_address = server.address
         nursery.start_soon(server.run, zone)
+
+
+async def until_placed(ensure_host: Callable[[], Awaitable[None]]) -> None:
+    """Try until the host has its addresses; the log gets each reason why not once."""
+    told: set[str] = set()
+    while True:
+        try:
+            await ensure_host()
+            return
+        except (MeshError, CommandError) as error:
+            if str(error) not in told:
+                told.add(str(error))
+                # An outcome, or a node that joins or ends, passes; anything else may stay.
+                passes = isinstance(error, Unsettled | NotReady)
+                level = logging.INFO if passes else logging.WARNING
+                _LOG.log(level, "the host has no address of its own yet: %s", error)
+        await trio.sleep(HOST_RETRY_S)

@@ -177,7 +177,7 @@ class _Running:
             daemon.mesh, self._observer, self._control, source=self._settings.join_file
         ):
             return
-        universes = tuple(u.cidr for u in daemon.mesh.status().universes)
+        universes = daemon.mesh.universes
         same_ranges(self._settings, universes)
         default_subnet_inside(self._settings, universes)
         if host is not None:

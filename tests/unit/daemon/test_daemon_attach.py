@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,15 +12,19 @@ import trio
 from attrs import evolve
 
 from meshcrdt.daemon.exits import CommandError, ExitCode
+from meshcrdt.daemon.host import until_placed
 from meshcrdt.daemon.observer import Observer, Wake
+from meshcrdt.daemon.outcomes import Unsettled
 from meshcrdt.daemon.workloads import attach as attach_module
 from meshcrdt.daemon.workloads.attach import HOST_ID, Workloads
 from meshcrdt.daemon.workloads.plane import Plane
-from meshcrdt.daemon.workloads.records import load_records
+from meshcrdt.daemon.workloads.records import Remembered, load_records, save_records
 from meshcrdt.daemon.workloads.targets import Place
 from meshcrdt.dataplane.fake import FakeKernel
 from meshcrdt.dataplane.linux import LinuxDataplane
 from meshcrdt.dataplane.model import DataplaneConfig, Desired, Report
+from meshcrdt.errors import NotReady
+from meshcrdt.ipam.outcomes import Recovering
 from meshcrdt.mesh.mesh import Mesh
 from meshcrdt.mesh.open import open_mesh
 
@@ -35,10 +40,18 @@ class QuietDataplane(LinuxDataplane):
         self.say, self._heard = trio.open_memory_channel[Report](4)
         self.paths: dict[str, str | None] = {}
         """What the reports say of hosts that are not there."""
+        self.errors: tuple[str, ...] = ()
+        """What the reports say that the kernel refused, and that it refused all."""
+        self.blocked: str | None = None
 
     async def apply(self, desired: Desired) -> Report:
         report = await super().apply(desired)
-        return evolve(report, paths={**report.paths, **self.paths})
+        return evolve(
+            report,
+            paths={**report.paths, **self.paths},
+            errors=(*report.errors, *self.errors),
+            blocked=self.blocked or report.blocked,
+        )
 
     @asynccontextmanager
     async def run(self) -> AsyncIterator[trio.MemoryReceiveChannel[Report]]:
@@ -69,9 +82,7 @@ class World:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Workloads]:
-        workloads = Workloads(
-            self.mesh, self.state_dir, load_records(self.state_dir), domain="mesh.internal."
-        )
+        workloads = Workloads(self.mesh, self.state_dir, load_records(self.state_dir))
         config = DataplaneConfig(
             universes=UNIVERSES, vni=7, trusted=self.trusted, underlay=("192.0.2.1",)
         )
@@ -231,7 +242,7 @@ async def test_two_workloads_share_a_name_and_part(world: World) -> None:
 async def test_a_restart_finds_what_was_attached(world: World) -> None:
     async with world.running() as workloads:
         await workloads.attach("netns:one", (), name="one")
-        assert await workloads.ensure_host()
+        await workloads.ensure_host()
         await workloads.expose(())
     before = world.held()
     world.kernel.log.clear()
@@ -278,9 +289,9 @@ async def test_a_report_that_comes_late_harms_nobody(world: World) -> None:
 
 async def test_the_host_gets_its_place_once(world: World) -> None:
     async with world.running() as workloads:
-        assert await workloads.ensure_host()
+        await workloads.ensure_host()
         first = world.held()[HOST_ID]
-        assert await workloads.ensure_host()
+        await workloads.ensure_host()
         assert world.held() == {HOST_ID: first}
         more = await workloads.expose(("10.44.0.77",))
         assert more["addresses"] == [*first, "10.44.0.77/24"]
@@ -288,3 +299,108 @@ async def test_the_host_gets_its_place_once(world: World) -> None:
         assert left["addresses"] == list(first)
         with pytest.raises(CommandError, match=r"10\.44\.0\.77"):
             await workloads.hide(("10.44.0.77",))
+
+
+async def test_an_expose_that_is_refused_gives_back_what_it_took(world: World) -> None:
+    await world.mesh.ipam.claim("other", "10.44.0.9")
+    async with world.running() as workloads:
+        await workloads.ensure_host()
+        held = world.held()
+        with pytest.raises(CommandError, match="other") as caught:
+            await workloads.expose(("10.44.0.77", "net:default", "10.44.0.9"))
+        assert caught.value.body is not None
+        assert caught.value.body["holder"] == "other"
+        assert world.held() == held
+        assert workloads.status()["exposed"] is False
+        assert load_records(world.state_dir).host.addresses == held[HOST_ID]
+
+
+async def test_an_expose_whose_record_cannot_be_written_leaves_the_host_as_it_was(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with world.running() as workloads:
+        await workloads.ensure_host()
+        held = world.held()
+        refused = iter([CommandError("disk full")])
+        real = save_records
+
+        def save(state_dir: Path, remembered: Remembered) -> None:
+            for error in refused:
+                raise error
+            real(state_dir, remembered)
+
+        monkeypatch.setattr(attach_module, "save_records", save)
+        with pytest.raises(CommandError, match="disk full"):
+            await workloads.expose(("10.44.0.77",))
+        assert world.held() == held
+        assert workloads.remembered.host.addresses == held[HOST_ID]
+        assert workloads.status()["exposed"] is False
+
+
+async def test_expose_says_why_the_host_gets_no_address(world: World) -> None:
+    async with world.running() as workloads:
+        for number in range(256):
+            if (await world.mesh.ipam.allocate(f"w{number}", subnet=UNIVERSES[0])).outcome != (
+                "allocated"
+            ):
+                break
+        with pytest.raises(CommandError, match="exhausted: ") as caught:
+            await workloads.expose(())
+        assert caught.value.body is not None
+        assert caught.value.body["outcome"] == "exhausted"
+
+
+async def test_the_log_gets_each_reason_why_the_host_has_no_address_once(
+    caplog: pytest.LogCaptureFixture, autojump_clock: trio.abc.Clock
+) -> None:
+    reasons = iter(
+        [Unsettled(Recovering("loading")), CommandError("disk full")] * 3 + [NotReady("it joins")]
+    )
+
+    async def ensure_host() -> None:
+        for error in reasons:
+            raise error
+
+    with caplog.at_level(logging.DEBUG, logger="meshcrdt.dataplane"):
+        await until_placed(ensure_host)
+    assert [(r.levelname, r.getMessage().rpartition("yet: ")[2]) for r in caplog.records] == [
+        ("INFO", "recovering: loading"),
+        ("WARNING", "disk full"),
+        ("INFO", "it joins"),
+    ]
+
+
+async def test_what_fails_elsewhere_on_the_host_refuses_no_workload(world: World) -> None:
+    async with world.running() as workloads:
+        await workloads.ensure_host()
+        world.dataplane.errors = ("nft: no such module",)
+        await workloads.hide(())
+        shown = await workloads.attach("netns:one", (), name=None)
+        assert world.held()["netns:one"] == tuple(shown["addresses"])
+        world.dataplane.errors += ("CreatePort x: not permitted",)
+        with pytest.raises(CommandError, match=r"netns:two.*CreatePort x: not permitted"):
+            await workloads.attach("netns:two", (), name=None)
+        assert "netns:two" not in world.held()
+
+
+async def test_what_fails_for_the_workload_itself_refuses_it_each_time(world: World) -> None:
+    async with world.running() as workloads:
+        await workloads.attach("netns:one", (), name=None)
+        device = world.dataplane.config.outside("netns:one")
+        world.dataplane.errors = (f"SetMtu {device}: not permitted", "/ns/two: not permitted")
+        await workloads.hide(())
+        for target, part in (("netns:one", device), ("netns:two", "/ns/two")):
+            with pytest.raises(CommandError, match=part):
+                await workloads.attach(target, (), name=None)
+
+
+async def test_a_kernel_that_takes_nothing_refuses_each_workload(world: World) -> None:
+    async with world.running() as workloads:
+        await workloads.ensure_host()
+        world.dataplane.errors = ("cannot look at the kernel: EPERM",)
+        world.dataplane.blocked = world.dataplane.errors[0]
+        await workloads.hide(())
+        for _ in range(2):
+            with pytest.raises(CommandError, match="cannot look"):
+                await workloads.attach("netns:one", (), name=None)
+            assert "netns:one" not in world.held()

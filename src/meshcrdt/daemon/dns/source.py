@@ -33,4 +33,4 @@ class MeshNames:
 
     def universes(self) -> tuple[str, ...]:
         """Return the cluster's ranges."""
-        return tuple(universe.cidr for universe in self._mesh.status().universes)
+        return self._mesh.universes

@@ -8,9 +8,9 @@ from starlette.routing import Route
 
 from meshcrdt.daemon import values
 from meshcrdt.daemon.context import Daemon
-from meshcrdt.daemon.http.outcomes import settled
 from meshcrdt.daemon.http.problems import unknown
 from meshcrdt.daemon.http.requests import Fields, segment
+from meshcrdt.daemon.outcomes import settled
 
 DEFAULT_TIMEOUT_S = 5.0
 

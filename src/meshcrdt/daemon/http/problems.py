@@ -17,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from meshcrdt.daemon.exits import CommandError, ExitCode, one_line
+from meshcrdt.daemon.outcomes import Unsettled
 from meshcrdt.errors import CapacityError, ClosedError, NotReady, StoreError, UsageError
 
 MEDIA_TYPE = "application/problem+json"
@@ -82,6 +83,8 @@ def _status_of(error: Exception) -> HTTPStatus:
             return HTTPStatus.BAD_REQUEST
         case ClosedError() | NotReady() | StoreError():
             return HTTPStatus.SERVICE_UNAVAILABLE
+        case Unsettled():
+            return error.status
         case CommandError(code=ExitCode.FEATURE_OFF):
             return HTTPStatus.NOT_IMPLEMENTED
         case CapacityError() | CommandError():
@@ -98,8 +101,9 @@ async def on_problem(request: Request, error: Exception) -> Response:
 
 
 async def on_known(request: Request, error: Exception) -> Response:
-    """Answer an error of the tree or of a verb with its own line."""
-    return problem_response(Problem(_status_of(error), str(error)))
+    """Answer an error of the tree or of a verb with its own line, and the outcome it carries."""
+    extra = error.body if isinstance(error, CommandError) else None
+    return problem_response(Problem(_status_of(error), str(error), extra=extra))
 
 
 async def on_http(request: Request, error: Exception) -> Response:

@@ -6,10 +6,9 @@ import ipaddress
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from meshcrdt.daemon.exits import CommandError
-from meshcrdt.daemon.http.outcomes import outcome_object
+from meshcrdt.daemon.outcomes import settled
 from meshcrdt.daemon.workloads.desired import bare
-from meshcrdt.ipam.outcomes import Allocated, Claimed, Outcome
+from meshcrdt.ipam.outcomes import Outcome
 
 if TYPE_CHECKING:
     from meshcrdt.mesh.mesh import Mesh
@@ -26,7 +25,7 @@ class Addresses:
 
     def one_of_each_family(self, held: Iterable[str] = ()) -> list[str]:
         """Return what to ask for when nobody said: an address of each family that lacks one."""
-        universes = self._universes()
+        universes = self._mesh.universes
         families = {ipaddress.ip_interface(address).version for address in held}
         asks: list[str] = []
         for universe in universes:
@@ -36,11 +35,11 @@ class Addresses:
                 families.add(version)
         return asks
 
-    def _universes(self) -> tuple[str, ...]:
-        return tuple(universe.cidr for universe in self._mesh.status().universes)
-
     async def take(self, workload: str, ask: str) -> str:
-        """Get one address, as `attach` is asked for it; returns it with its prefix length."""
+        """Get one address, as `attach` is asked for it; returns it with its prefix length.
+
+        Raises Unsettled when there is none.
+        """
         outcome: Outcome
         if ask.startswith("net:"):
             subnet = self._default_subnet if ask == "net:default" else ask.removeprefix("net:")
@@ -49,16 +48,13 @@ class Addresses:
             )
         else:
             outcome = await self._mesh.ipam.claim(workload, bare(ask), timeout=ADDRESS_TIMEOUT_S)
-        if isinstance(outcome, Allocated | Claimed):
-            return self._with_prefix(outcome.address)
-        shown = outcome_object(outcome)
-        raise CommandError(f"{shown['outcome']}: {shown['reason']}", body=shown)
+        return self._with_prefix(settled(outcome)["address"])
 
     def _with_prefix(self, address: str) -> str:
         if "/" in address:
             return address
         parsed = ipaddress.ip_address(address)
-        for universe in self._universes():
+        for universe in self._mesh.universes:
             network = ipaddress.ip_network(universe)
             if parsed in network:
                 return f"{address}/{network.prefixlen}"

@@ -25,7 +25,6 @@ from meshcrdt.dataplane.errors import DataplaneError
 from meshcrdt.dataplane.mac import mac_of
 from meshcrdt.dataplane.namespaces import opened
 from meshcrdt.errors import MeshError
-from meshcrdt.names.dnsname import normalise_name
 
 if TYPE_CHECKING:
     from meshcrdt.mesh.mesh import Mesh
@@ -33,6 +32,8 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger("meshcrdt.workloads")
 HOST_ID = "meshcrdt:host"
 """The workload that stands for the host itself."""
+TAKE_BACK_S_MAX = 5.0
+"""How long undoing may go on, also after its caller has gone."""
 
 
 class Workloads:
@@ -44,11 +45,9 @@ class Workloads:
         state_dir: Path,
         remembered: Remembered,
         *,
-        domain: str,
         default_subnet: str | None = None,
     ) -> None:
         self._mesh = mesh
-        self._domain = domain
         self._state_dir = state_dir
         self._addresses = Addresses(mesh, default_subnet)
         self._lock = trio.Lock()
@@ -77,7 +76,7 @@ class Workloads:
                 self._remember(entry)
                 await self._go_live(entry, plane)
             except BaseException:
-                with trio.CancelScope(shield=True, deadline=trio.current_time() + 5.0):
+                with trio.CancelScope(shield=True, deadline=trio.current_time() + TAKE_BACK_S_MAX):
                     await self._take_back(entry, before)
                 raise
             return {
@@ -107,24 +106,18 @@ class Workloads:
         return evolve(entry, addresses=tuple(addresses), mac=mac_of(addresses[0]))
 
     async def _go_live(self, entry: Attached, plane: Plane) -> None:
+        known = frozenset(plane.report.errors)
         await self._mesh.workloads.set(entry.id, bares(entry.addresses), mac=entry.mac)
         report = await plane.settle()
         if entry.id in report.gone:
             raise CommandError(f"target {entry.target!r}: its network namespace has gone")
-        if report.errors:
-            raise CommandError(f"target {entry.target!r}: {report.errors[0]}")
+        # What already failed elsewhere on this host is no reason to refuse one more workload.
+        own = (entry.namespace, plane.config.outside(entry.id))
+        for line in report.errors:
+            if line == report.blocked or line not in known or any(part in line for part in own):
+                raise CommandError(f"target {entry.target!r}: {line}")
         for name in entry.names:
-            mine = self._own_name(name)
-            await self._mesh.names.set(name, sorted(mine | set(bares(entry.addresses))))
-
-    def _own_name(self, name: str) -> set[str]:
-        wanted = normalise_name(name, self._domain)
-        return {
-            address
-            for shown, addresses in self._mesh.names.own().items()
-            if normalise_name(shown, self._domain) == wanted
-            for address in addresses
-        }
+            await self._mesh.names.add(name, bares(entry.addresses))
 
     async def _take_back(self, entry: Attached, before: Attached | None) -> None:
         """Undo an attach that failed: back to `before`."""
@@ -206,35 +199,47 @@ class Workloads:
 
     # --- the host itself -------------------------------------------------------------------
 
-    async def ensure_host(self) -> bool:
-        """Give the host its own addresses, once; False when there is none to be had yet."""
+    async def ensure_host(self) -> None:
+        """Give the host its own addresses, once. Raises CommandError while there are none."""
         async with self._lock:
             host = self.remembered.host
             if host.addresses:
-                return True
-            addresses = []
-            for ask in self._addresses.one_of_each_family():
-                try:
-                    addresses.append(await self._addresses.take(HOST_ID, ask))
-                except CommandError as error:
-                    _LOG.info("the host has no address of its own yet: %s", error)
-                    return False
+                return
+            # What came before a refusal stays the host's: the next try gets it again.
+            asks = self._addresses.one_of_each_family()
+            addresses = [await self._addresses.take(HOST_ID, ask) for ask in asks]
             await self._set_host(evolve(host, addresses=tuple(addresses)))
-            return True
 
     async def expose(self, wanted: Sequence[str]) -> dict[str, Any]:
         """Let workloads reach the outside, and give the host more addresses where asked."""
         self._plane_with_path()
-        if not await self.ensure_host():
-            raise CommandError("the host could not get an address of its own: see the log")
+        await self.ensure_host()
         async with self._lock:
-            addresses = list(self.remembered.host.addresses)
-            for ask in wanted:
-                address = await self._addresses.take(HOST_ID, ask)
-                if address not in addresses:
-                    addresses.append(address)
-            await self._set_host(HostPresence(addresses=tuple(addresses), is_exposed=True))
+            before = self.remembered.host
+            held = self._mesh.ipam.lookup(HOST_ID)
+            addresses = list(before.addresses)
+            try:
+                for ask in wanted:
+                    address = await self._addresses.take(HOST_ID, ask)
+                    if address not in addresses:
+                        addresses.append(address)
+                await self._set_host(HostPresence(addresses=tuple(addresses), is_exposed=True))
+            except BaseException:
+                with trio.CancelScope(shield=True, deadline=trio.current_time() + TAKE_BACK_S_MAX):
+                    await self._take_host_back(before, held)
+                raise
             return {"addresses": addresses}
+
+    async def _take_host_back(self, before: HostPresence, held: Sequence[str]) -> None:
+        """Undo an expose that failed: the host is as it was, and holds what it held."""
+        try:
+            if self.remembered.host != before:
+                await self._set_host(before)
+            for address in self._mesh.ipam.lookup(HOST_ID):
+                if address not in held:
+                    await self._mesh.ipam.release(HOST_ID, bare(address))
+        except (MeshError, CommandError) as error:
+            _LOG.warning("what a failed expose took was not all given back: %s", error)
 
     async def hide(self, addresses: Sequence[str]) -> dict[str, Any]:
         """Close the way outside; or take only these addresses from the host."""

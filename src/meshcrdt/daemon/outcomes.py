@@ -1,12 +1,15 @@
-"""From the outcome records of ipam to the objects and codes of the contract; pure."""
+"""From the outcome records of ipam to the objects and codes of the contract; pure.
+
+Every way to an address, by its own call or with attach and expose, ends in the same object
+and code.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, assert_never
 
-from meshcrdt.daemon.http.problems import Problem
+from meshcrdt.daemon.exits import CommandError
 from meshcrdt.ipam.outcomes import (
     Allocated,
     Claimed,
@@ -56,10 +59,17 @@ def outcome_status(outcome: Outcome) -> HTTPStatus:
             assert_never(outcome)
 
 
-def settled(outcome: Outcome) -> Mapping[str, Any]:
-    """Return the object of a good outcome; raise the Problem of any other."""
-    status = outcome_status(outcome)
-    shown = outcome_object(outcome)
-    if status is HTTPStatus.OK:
-        return shown
-    raise Problem(status, f"{shown['outcome']}: {shown['reason']}", extra=shown)
+class Unsettled(CommandError):
+    """An outcome other than the good one: `status` and `body` say it over HTTP."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        shown = outcome_object(outcome)
+        super().__init__(f"{shown['outcome']}: {shown['reason']}", body=shown)
+        self.status = outcome_status(outcome)
+
+
+def settled(outcome: Outcome) -> dict[str, Any]:
+    """Return the object of a good outcome; raises Unsettled for any other."""
+    if outcome_status(outcome) is not HTTPStatus.OK:
+        raise Unsettled(outcome)
+    return outcome_object(outcome)
