@@ -68,10 +68,9 @@ def _unaccounted(ipams: Sequence[Ipam]) -> list[str]:
                 leaf_now = shard.trie.leaf_at(block.cidr)
                 register = None if leaf_now is None else leaf_now.register
                 frozen = register is not None and register.kind is Kind.FROZEN
-                owned = register is not None and register.owner is not None
-                if not frozen and not (
-                    owned and register == block and register.owner.peer == ipam.me  # type: ignore[union-attr]
-                ):
+                owner = None if register is None else register.owner
+                given = register == block and owner is not None and owner.peer == ipam.me
+                if not frozen and not given:
                     found.append(
                         f"I3: {ipam.me.short} holds {block.cidr}, which the guardian has not given"
                     )

@@ -37,7 +37,6 @@ class Engine:
         self.me = me
         self.run_epoch = epoch
         self._limits = limits
-        self.members = 1
         self.registry = Registry(genesis, me)
         self.holdings = Holdings(me, self.registry, limits)
         self.desk = Desk(me, self.registry, self.holdings.allocations, limits)
@@ -77,9 +76,9 @@ class Engine:
         for request, outcome in served.answers:
             self.turn.answer(request, outcome)
         for need in served.needs:
-            opened = self.growth.need(need, now)
-            if opened is not None and opened[1]:
-                self.turn.rows([opened[0].stored])
+            carve = self.growth.need(need, now)
+            if carve is not None:
+                self.turn.rows([carve.stored])
 
     def _grow(self, now: float) -> None:
         """Ask ahead of need, in every universe and in the subnets that workloads use."""
@@ -108,7 +107,7 @@ class Engine:
                 self.deliver(Verdict(message.request, Denied(Denial.RECOVERING)), now)
             return
         order = CarveOrder(message.request, message.within, 1 << message.size_bits, message.exact)
-        result = self.guardian.order(order, members=self.members)
+        result = self.guardian.order(order, members=self.growth.members)
         if isinstance(result, Change):
             self.turn.output(Publish(result.token, result.puts))
         elif result is not None:

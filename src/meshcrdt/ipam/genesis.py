@@ -14,14 +14,14 @@ from functools import cached_property
 from hashlib import blake2b
 from ipaddress import IPv6Address
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from meshcrdt.base.ids import PeerId
 from meshcrdt.base.tree import Tree, take_bytes, take_int, take_str, take_tuple
 from meshcrdt.errors import MalformedTree, UsageError
 from meshcrdt.ipam.policy import BlockPolicy
 from meshcrdt.ranges import Cidr
-from meshcrdt.trust.identity import Identity, peer_id, verify
+from meshcrdt.trust.identity import PUBLIC_BYTES, SIGNATURE_BYTES, Identity, peer_id, verify
 from meshcrdt.wire import content_hash, decode, encode
 
 GENESIS_DOMAIN = "meshcrdt genesis"
@@ -34,9 +34,6 @@ UNIVERSE_IPV4_DEFAULT = "10.32.0.0/12"
 UNIVERSES_MAX = 16
 GUARDIANS_MAX = 5
 SHARDS_MAX = 256
-
-_PUBLIC_BYTES = 32
-_SIGNATURE_BYTES = 64
 
 
 def default_universes(nonce: bytes) -> tuple[str, str]:
@@ -104,15 +101,7 @@ class Genesis:
             signature=b"",
         )
         signature = identity.sign(GENESIS_DOMAIN, encode(unsigned.body_tree()))
-        return cls(
-            unsigned.maker,
-            nonce,
-            unsigned.universes,
-            unsigned.shards,
-            unsigned.guardian_keys,
-            unsigned.policy,
-            signature,
-        )
+        return evolve(unsigned, signature=signature)
 
     def body_tree(self) -> Tree:
         """Return the tree that is hashed and signed."""
@@ -142,17 +131,17 @@ class Genesis:
             take_str(item, "universe", size_max=64) for item in take_tuple(universes, "universes")
         )
         keys = tuple(
-            take_bytes(item, "guardian key", size=_PUBLIC_BYTES)
+            take_bytes(item, "guardian key", size=PUBLIC_BYTES)
             for item in take_tuple(guardians, "guardian keys")
         )
         genesis = cls(
-            maker=take_bytes(maker, "maker", size=_PUBLIC_BYTES),
+            maker=take_bytes(maker, "maker", size=PUBLIC_BYTES),
             nonce=take_bytes(nonce, "nonce", size=GENESIS_NONCE_BYTES),
             universes=texts,
             shards=take_int(shards, "shards", low=1, high=SHARDS_MAX),
             guardian_keys=keys,
             policy=BlockPolicy.from_tree(policy),
-            signature=take_bytes(signature, "signature", size=_SIGNATURE_BYTES),
+            signature=take_bytes(signature, "signature", size=SIGNATURE_BYTES),
         )
         genesis._check_remote()
         return genesis

@@ -60,19 +60,20 @@ class Growth:
             owned=owned, starter=starter, pool_size=pool, members=self.members
         )
 
-    def need(self, need: Need, now: float) -> tuple[Carve, bool] | None:
-        """Return the request that serves a caller's need, and whether it is new.
+    def need(self, need: Need, now: float) -> Carve | None:
+        """Return a new request that serves a caller's need, or None.
 
-        None while too many requests are under way; the need comes again with the next pass.
+        None also where one is under way already, which is hurried, and while too many are: the
+        need comes again with the next pass.
         """
         carve = self.carves.find(need.within, need.exact)
-        is_new = carve is None
+        opened = None
         if carve is None:
             if self.carves.is_full:
                 return None
-            carve = self._open(need, now)
+            carve = opened = self._open(need, now)
         self.carves.hurry(carve, now)
-        return carve, is_new
+        return opened
 
     def ahead(self, within: Cidr, now: float) -> Carve | None:
         """Return a new request for a range that runs short, or None."""

@@ -223,8 +223,7 @@ class Ipam:
 
     def members(self, count: int) -> None:
         """Note how many members the cluster has; block sizes follow it."""
-        self._engine.members = max(count, 1)
-        self._engine.growth.members = self._engine.members
+        self._engine.growth.members = max(count, 1)
 
     def distrust(self) -> list[Output]:
         """Stop giving from blocks of earlier runs: the store was rolled back, or copied."""

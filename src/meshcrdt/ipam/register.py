@@ -32,11 +32,11 @@ from meshcrdt.base.tree import (
 )
 from meshcrdt.errors import InternalError, MalformedTree
 from meshcrdt.ranges import Cidr
+from meshcrdt.trust.identity import SIGNATURE_BYTES
 from meshcrdt.wire import content_hash, decode, encode
 
 REGISTER_FORMAT = 1
 STORE_NONCE_BYTES = 8
-SIGNATURE_BYTES = 64
 SIGNATURES_MAX = 16
 CHAIN_MAX = 64
 CHAIN_RECORD_BYTES_MAX = 1_024
