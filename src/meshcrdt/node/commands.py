@@ -16,7 +16,7 @@ from meshcrdt.ipam.outcomes import Draining, Recovering
 from meshcrdt.node import durable, events, views
 from meshcrdt.node.core import Core
 from meshcrdt.node.outcomes import Done, Failed, FailureKind
-from meshcrdt.node.workloads import endpoint_value, endpoint_workload
+from meshcrdt.node.workloads import endpoint_key, endpoint_value, endpoint_workload
 from meshcrdt.topology.directory import Standing
 from meshcrdt.topology.outputs import PeerState
 
@@ -169,10 +169,8 @@ def _declare(core: Core, wiring: Wiring, channel: str, type_name: str) -> None:
 
 def _set_workload(core: Core, wiring: Wiring, command: events.SetWorkload) -> object | None:
     value = endpoint_value(command.workload, command.mac)
-    changes: list[Change] = [
-        Put(address.encode(), value, Over.OWN) for address in command.addresses
-    ]
-    wanted = {address.encode() for address in command.addresses}
+    wanted = dict.fromkeys(endpoint_key(address) for address in command.addresses)
+    changes: list[Change] = [Put(key, value, Over.OWN) for key in wanted]
     for key in core.replica.own_keys(views.ENDPOINTS):
         if key not in wanted and _is_of(core, key, command.workload):
             changes.append(Drop(key, Over.OWN))

@@ -6,9 +6,6 @@ machine that each system channel belongs to. It is the only place where floor 3 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TypeAlias
-
 from attrs import define
 
 from meshcrdt.base.dice import Dice
@@ -20,16 +17,14 @@ from meshcrdt.gossip.replica import Replica
 from meshcrdt.ipam.genesis import Genesis
 from meshcrdt.ipam.ipam import Ipam
 from meshcrdt.names.table import Names
+from meshcrdt.node import views
 from meshcrdt.node.config import NodeConfig
-from meshcrdt.node.views import ADJACENCY, DIRECTORY, ENDPOINTS, IPAM, NAMES
 from meshcrdt.node.workloads import Endpoints
 from meshcrdt.topology.directory import MemberRecord
 from meshcrdt.topology.topology import Topology
 from meshcrdt.wire import decode, encode
 
-SYSTEM_CHANNELS = (DIRECTORY, IPAM, NAMES, ENDPOINTS)
-
-Tables: TypeAlias = Mapping[str, Mapping[bytes, bytes]]
+SYSTEM_CHANNELS = (views.DIRECTORY, views.IPAM, views.NAMES, views.ENDPOINTS)
 
 
 @define
@@ -42,6 +37,7 @@ class Core:
     ipam: Ipam
     names: Names
     endpoints: Endpoints
+    malformed_members: int = 0
 
     @classmethod
     def make(
@@ -78,23 +74,25 @@ class Core:
         origin = change.origin
         out: list[object] = []
         match change.channel:
-            case "directory":
+            case views.DIRECTORY:
                 if bytes(origin) in change.keys:
-                    record = member_record(self.record(DIRECTORY, origin, bytes(origin)), origin)
+                    raw = self.record(views.DIRECTORY, origin, bytes(origin))
+                    record = member_record(raw, origin)
+                    self.malformed_members += raw is not None and record is None
                     out += topology.member_changed(origin, record, now)
                     self.ipam.members(len(topology.members()))
-            case "~adjacency":
+            case views.ADJACENCY:
                 out += topology.edges_changed(origin, self.edges(origin), now)
-            case "names":
+            case views.NAMES:
                 for key in sorted(change.keys):
-                    self.names.update(origin, key, self.record(NAMES, origin, key))
-            case "ipam":
+                    self.names.update(origin, key, self.record(views.NAMES, origin, key))
+            case views.IPAM:
                 for key in sorted(change.keys):
-                    value = self.record(IPAM, origin, key)
+                    value = self.record(views.IPAM, origin, key)
                     out += self.ipam.register_changed(origin, key, value, now)
-            case "endpoints":
+            case views.ENDPOINTS:
                 for key in sorted(change.keys):
-                    self.endpoints.update(origin, key, self.record(ENDPOINTS, origin, key))
+                    self.endpoints.update(origin, key, self.record(views.ENDPOINTS, origin, key))
         return out
 
     def replay(self, topology: Topology, now: float) -> list[object]:
@@ -117,9 +115,14 @@ class Core:
         """Return the neighbours that an origin advertises."""
         return frozenset(
             PeerId(key)
-            for key, _ in self.replica.records_of(ADJACENCY, origin)
+            for key, _ in self.replica.records_of(views.ADJACENCY, origin)
             if len(key) == PEER_ID_BYTES
         )
+
+    @property
+    def malformed_records(self) -> int:
+        """How many records of system channels were left out because they do not parse."""
+        return self.names.statistics().malformed + self.endpoints.malformed + self.malformed_members
 
     def check(self) -> None:
         """Raise InternalError when any machine's invariant does not hold."""

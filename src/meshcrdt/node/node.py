@@ -21,7 +21,7 @@ from meshcrdt.ipam.genesis import Genesis
 from meshcrdt.node import commands, durable, messages
 from meshcrdt.node.barrier import Barrier
 from meshcrdt.node.config import NodeConfig
-from meshcrdt.node.core import Core, Tables
+from meshcrdt.node.core import Core
 from meshcrdt.node.effects import Effect
 from meshcrdt.node.events import (
     Command,
@@ -93,7 +93,7 @@ class Node(Queries):
 
     # --- the door ------------------------------------------------------------------------
 
-    def load(self, tables: Tables, now: float) -> list[Effect]:
+    def load(self, tables: durable.Tables, now: float) -> list[Effect]:
         """Take what the store holds, once, before any event; returns the first effects."""
         self.given.update(durable.read_peers(tables))
         self._wiring.run(self.topology.add_targets(sorted(self.given), now), now)

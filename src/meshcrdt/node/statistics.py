@@ -51,4 +51,4 @@ class NodeStatistics:
     equivocations: tuple[str, ...] = ()
     """Who signed two headers for one place, and where: proofs that outlive a restart."""
     malformed_records: int = 0
-    """Records of names and endpoints that were left out since this node started."""
+    """Records of members, names and endpoints that were left out since this node started."""
