@@ -67,6 +67,29 @@ async def test_prefix_limits_both():
     assert await take(watch) == Change("web/2", 2)
 
 
+async def test_a_prefix_decodes_nothing_beside_it():
+    board, decoded = Board(), []
+
+    def decode(key, value):
+        decoded.append(key)
+        return decode_change(key, value)
+
+    board.hub = WatchHub(
+        get=lambda _channel, key: board.rows.get(key),
+        items=lambda _channel: dict(board.rows),
+        decode=decode,
+        queue_max=QUEUE_MAX,
+    )
+    board.put("web/é", 1)
+    board.put("db", 1)
+    watch = board.hub.open_map("c", "web/é")
+    assert await take(watch) == Snapshot({"web/é": 1})
+    board.put("db", 2)
+    board.put("web/éa", 2)
+    assert await take(watch) == Change("web/éa", 2)
+    assert set(decoded) == {"web/é".encode(), "web/éa".encode()}
+
+
 async def test_changes_before_the_snapshot_are_in_it():
     board = Board()
     watch = board.hub.open_map("c", "")

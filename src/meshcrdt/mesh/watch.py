@@ -57,10 +57,11 @@ class Watch:
     """One watcher of a map channel: an async iterator of Snapshot, Change and Lost."""
 
     def __init__(
-        self, snapshot: Callable[[], Mapping[str, Any]], *, prefix: str, queue_max: int
+        self, snapshot: Callable[[], Mapping[str, Any]], *, prefix: bytes, queue_max: int
     ) -> None:
         self._snapshot = snapshot
-        self._prefix = prefix
+        self.prefix = prefix
+        """Of the stored keys that it is told of."""
         self._queue_max = queue_max
         self._queue: deque[Change] = deque()
         self._lost = 0
@@ -84,8 +85,7 @@ class Watch:
             if self._wants_snapshot:
                 await trio.lowlevel.checkpoint()
                 self._wants_snapshot = False
-                entries = self._snapshot()
-                return Snapshot({k: v for k, v in entries.items() if k.startswith(self._prefix)})
+                return Snapshot(self._snapshot())
             if self._queue:
                 await trio.lowlevel.checkpoint()
                 return self._queue.popleft()
@@ -93,8 +93,6 @@ class Watch:
 
     def push(self, change: Change) -> None:
         """Take a change; what a coming snapshot will show anyway is not kept."""
-        if not change.key.startswith(self._prefix):
-            return
         if self._lost:
             self._lost += 1
         elif not self._wants_snapshot:
@@ -167,9 +165,13 @@ class WatchHub:
         self._shown: dict[str, dict[bytes, bytes]] = {}
         self._closed = False
 
-    def entries(self, channel: str) -> dict[str, Any]:
-        """Return the present entries of a map channel, decoded."""
-        decoded = (self._decode(key, value) for key, value in self._items(channel).items())
+    def entries(self, channel: str, prefix: bytes = b"") -> dict[str, Any]:
+        """Return the present entries of a map channel whose keys have the prefix, decoded."""
+        decoded = (
+            self._decode(key, value)
+            for key, value in self._items(channel).items()
+            if key.startswith(prefix)
+        )
         return {
             change.key: change.value
             for change in decoded
@@ -182,7 +184,8 @@ class WatchHub:
         watchers = self._maps.setdefault(channel, set())
         if not watchers:
             self._shown[channel] = {k: _digest(v) for k, v in self._items(channel).items()}
-        watch = Watch(lambda: self.entries(channel), prefix=prefix, queue_max=self._queue_max)
+        start = prefix.encode()
+        watch = Watch(lambda: self.entries(channel, start), prefix=start, queue_max=self._queue_max)
         watchers.add(watch)
         return watch
 
@@ -224,9 +227,10 @@ class WatchHub:
                 del shown[key]
             else:
                 shown[key] = digest
-            change = self._decode(key, value)
+            told = [watch for watch in watchers if key.startswith(watch.prefix)]
+            change = self._decode(key, value) if told else None
             if change is not None:
-                for watch in watchers:
+                for watch in told:
                     watch.push(change)
 
     @property
