@@ -19,6 +19,7 @@ from meshcrdt.errors import (
     LinkError,
     RemoteProtocolError,
 )
+from meshcrdt.transports.reasons import reason_of
 from meshcrdt.wire.frames import PREFIX_BYTES, FrameSplitter, prefix
 
 READ_BYTES = 64 * 1024
@@ -76,7 +77,7 @@ class StreamLink:
         except trio.ClosedResourceError:
             raise ClosedError(f"link to {self._remote} is closed") from None
         except (trio.BrokenResourceError, OSError) as error:
-            raise self._break(f"link to {self._remote} broke: {_cause(error)}") from error
+            raise self._break(f"link to {self._remote} broke: {reason_of(error)}") from error
         except BaseException:
             # Cancelled perhaps midway: what the other end has is half a frame, and the next
             # one would be read as the rest of it. So there is no next one.
@@ -96,7 +97,7 @@ class StreamLink:
                 self._check_usable()
                 raise ClosedError(f"link to {self._remote} is closed") from None
             except (trio.BrokenResourceError, OSError) as error:
-                raise self._break(f"link to {self._remote} broke: {_cause(error)}") from error
+                raise self._break(f"link to {self._remote} broke: {reason_of(error)}") from error
             if not data:
                 raise self._ended()
             self._take(bytes(data))
@@ -137,11 +138,3 @@ class StreamLink:
     def _break(self, reason: str) -> LinkError:
         self._broken = reason
         return LinkError(reason)
-
-
-def _cause(error: BaseException) -> str:
-    """Return what the operating system said, behind trio's wrapping where there is one."""
-    inner = error.__cause__ if isinstance(error, trio.BrokenResourceError) else error
-    if isinstance(inner, OSError) and inner.strerror:
-        return inner.strerror
-    return str(inner or error) or "the other end is gone"

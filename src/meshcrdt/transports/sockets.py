@@ -1,9 +1,8 @@
-"""What tcp and unix share: a listener over one socket, and the reasons of failed calls."""
+"""What tcp and unix share: a listener over one socket."""
 
 from __future__ import annotations
 
 import errno
-import os
 from collections.abc import Callable
 
 import trio
@@ -65,25 +64,3 @@ class SocketListener:
                 cleanup()
         finally:
             await trio.aclose_forcefully(self._listener)
-
-
-def reason_of(error: BaseException) -> str:
-    """Return one line that says why a call on a socket failed.
-
-    Several attempts (IPv4 and IPv6) arrive as a group; their distinct reasons are joined.
-    """
-    if isinstance(error, BaseExceptionGroup):
-        return _joined(list(error.exceptions))
-    cause = error.__cause__
-    if isinstance(cause, BaseExceptionGroup):
-        return _joined(list(cause.exceptions))
-    if isinstance(error, OSError):
-        if error.errno is not None and error.errno > 0:
-            return os.strerror(error.errno)
-        if error.strerror:
-            return error.strerror
-    return str(error) or type(error).__name__
-
-
-def _joined(errors: list[BaseException]) -> str:
-    return "; ".join(dict.fromkeys(reason_of(each) for each in errors))

@@ -9,7 +9,8 @@ import trio
 from meshcrdt.base.hosts import split_host_port
 from meshcrdt.errors import DialError, ListenError, UsageError
 from meshcrdt.transports.framing import StreamLink
-from meshcrdt.transports.sockets import SocketListener, reason_of
+from meshcrdt.transports.reasons import reason_of
+from meshcrdt.transports.sockets import SocketListener
 
 SCHEME = "tcp"
 BACKLOG = 1_024

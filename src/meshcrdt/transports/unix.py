@@ -12,7 +12,8 @@ import trio
 
 from meshcrdt.errors import DialError, ListenError, UsageError
 from meshcrdt.transports.framing import StreamLink
-from meshcrdt.transports.sockets import SocketListener, reason_of
+from meshcrdt.transports.reasons import reason_of
+from meshcrdt.transports.sockets import SocketListener
 
 SCHEME = "unix"
 SOCKET_MODE = 0o660
