@@ -55,6 +55,7 @@ def test_file_open_to_others_is_refused(tmp_path, mode):
         json.dumps({"format": 1, "seed": SEED.hex(), "secret": SECRET.hex() + "zz"}).encode(),
         json.dumps({"format": "1", "seed": SEED.hex(), "secret": None}).encode(),
         b"x" * 10_000,
+        b"[" * 4_000,
     ],
 )
 def test_damage_is_named_without_the_content(tmp_path, content):

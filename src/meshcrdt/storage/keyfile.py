@@ -91,7 +91,7 @@ def _parse(content: bytes, path: Path) -> KeyMaterial:
             raise WrongStore(f"key file {path} has format {version}: up to {FORMAT} is known here")
         seed = bytes.fromhex(fields["seed"])
         secret = None if fields["secret"] is None else bytes.fromhex(fields["secret"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         # Not chained: the text of these errors can hold what the file holds.
         raise damaged from None
     if len(seed) != SEED_BYTES or (secret is not None and len(secret) != SECRET_BYTES):
