@@ -164,26 +164,27 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=RESULTS / "node.json")
     output = parser.parse_args().output
     runs = [once() for _ in range(RUNS)]
+    figures = {
+        name: {
+            "median": round(statistics.median(run[name] for run in runs), 1),
+            "range": [
+                round(min(run[name] for run in runs), 1),
+                round(max(run[name] for run in runs), 1),
+            ],
+        }
+        for name in runs[0]
+    }
     report = {
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
         "version": meshcrdt.__version__,
         "python": platform.python_version(),
         "machine": f"{platform.machine()}, {platform.system()} {platform.release()}",
         "unit": "microseconds a piece, median of five runs; [least, most]",
-        "figures": {
-            name: {
-                "median": round(statistics.median(run[name] for run in runs), 1),
-                "range": [
-                    round(min(run[name] for run in runs), 1),
-                    round(max(run[name] for run in runs), 1),
-                ],
-            }
-            for name in runs[0]
-        },
+        "figures": figures,
     }
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(json.dumps(report, indent=1) + "\n")
-    for name, figure in report["figures"].items():  # type: ignore[attr-defined]
+    for name, figure in figures.items():
         print(f"{name:32} {figure['median']:10.1f} us   {figure['range']}")
     print(f"written to {output}")
 

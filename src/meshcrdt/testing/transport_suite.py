@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 
 import trio
 import trio.testing
@@ -259,13 +260,9 @@ async def check_address_is_free_after_close(subject: TransportUnderTest) -> None
 async def check_bad_urls(subject: TransportUnderTest) -> None:
     """A URL of another scheme, or of none, raises UsageError from both calls."""
     for url in ("", "no-url", "other-scheme://host:1", "://"):
-        await _expect_raises(UsageError, lambda url=url: subject.dial(url))  # type: ignore[misc]
-        await _expect_raises(
-            UsageError,
-            lambda url=url: subject.transport.listen(  # type: ignore[misc]
-                url, frame_bytes_max=FRAME_BYTES_MAX
-            ),
-        )
+        listen = partial(subject.transport.listen, url, frame_bytes_max=FRAME_BYTES_MAX)
+        await _expect_raises(UsageError, partial(subject.dial, url))
+        await _expect_raises(UsageError, listen)
 
 
 async def check_listener_close(subject: TransportUnderTest) -> None:
