@@ -444,7 +444,10 @@ async def test_bad_values_are_400_by_name_and_change_nothing(
     assert (await api.call("GET", "/v1/ipam")).json == {"entries": {}}
 
 
-@pytest.mark.parametrize("raw", [b"", b"{", b"NaN", b"[" * 5_000, b"\xff"])
+@pytest.mark.parametrize(
+    "raw",
+    [b"", b"{", b"NaN", b"[" * 5_000, b"\xff", b"1e999", b'"\\ud800"', "1".encode("utf-16")],
+)
 async def test_a_body_that_is_not_json_is_400(api: Api, raw: bytes) -> None:
     assert (await api.holds("PUT", "/v1/channels/c/k", raw=raw)).status == 400
 

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
+from meshcrdt.daemon import launch
 from meshcrdt.daemon.cli import main
 from meshcrdt.daemon.cli.app import VERBS
 from meshcrdt.daemon.client import ApiClient
+from meshcrdt.daemon.config import Settings
 from meshcrdt.daemon.exits import CommandError
 
 
@@ -179,3 +181,37 @@ def test_an_unknown_dataplane_is_usage_and_the_known_are_named(
 ) -> None:
     assert main(["launch", "--dataplane", "magic"]) == 2
     assert "linux, none" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ('{"port": 80}', {"port": 80}),
+        ("null", None),
+        ("2.5", 2.5),
+        ("web", "web"),
+        ("NaN", "NaN"),
+        ("1e999", "1e999"),
+        ('"\\ud800"', '"\\ud800"'),
+        ("\udcff", "\udcff"),
+    ],
+)
+def test_a_value_is_json_as_the_mesh_reads_it_or_else_a_string(
+    text: str, value: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bodies: list[object] = []
+    monkeypatch.setattr(ApiClient, "call", lambda self, *_, body, **__: bodies.append(body))
+    assert main(["put", "c", "k", text]) == 0
+    assert bodies == [value]
+
+
+@pytest.mark.parametrize(("given", "mtu"), [((), 1400), (("auto",), 0), (("900",), 900)])
+def test_the_flag_mtu_auto_overrules_a_variable_as_any_other_flag_does(
+    given: tuple[str, ...], mtu: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    launched: list[Settings] = []
+    monkeypatch.setenv("MESHCRDT_MTU", "1400")
+    monkeypatch.setattr(launch, "launch_daemon", launched.append)
+    flags = ["--mtu", *given] if given else []
+    assert main(["launch", "--state-dir", str(tmp_path), *flags]) == 0
+    assert [(each.mtu, each.of("mtu").given) for each in launched] == [(mtu, True)]

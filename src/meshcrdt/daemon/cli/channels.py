@@ -12,19 +12,16 @@ from meshcrdt.daemon.cli.output import table
 from meshcrdt.daemon.cli.parameters import CHANNEL, KEY
 from meshcrdt.daemon.client import segment
 from meshcrdt.daemon.exits import CommandError
+from meshcrdt.errors import UsageError
+from meshcrdt.mesh.values import json_value
 
 
 def _value(text: str) -> Any:
     """Read VALUE as JSON, else take it as a string."""
     try:
-        return json.loads(text, parse_constant=_refuse)
-    except ValueError:
+        return json_value(text.encode())
+    except (UsageError, UnicodeEncodeError):
         return text
-
-
-def _refuse(constant: str) -> Any:
-    # NaN and Infinity are Python's extension, and no other reader's JSON.
-    raise ValueError(constant)
 
 
 def _shown(value: Any) -> str:

@@ -65,7 +65,12 @@ def launch(
     """
     from meshcrdt.daemon.config import load_settings
 
-    flags = {name: value for name, value in given.items() if value not in (None, (), False)}
+    # By identity: the 0 that --mtu auto means equals False.
+    flags = {
+        name: value
+        for name, value in given.items()
+        if value is not None and value is not False and value != ()
+    }
     for name in _SHARED:
         if getattr(common, name) is not None:
             value = getattr(common, name)

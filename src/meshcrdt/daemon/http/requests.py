@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection, Mapping
 from contextlib import aclosing
 from typing import Any, TypeVar
@@ -13,6 +12,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from meshcrdt.daemon import values
 from meshcrdt.daemon.http.problems import bad_value
+from meshcrdt.errors import UsageError
+from meshcrdt.mesh.values import json_value
 
 T = TypeVar("T")
 BODY_BYTES_MAX = 1024 * 1024
@@ -73,13 +74,9 @@ async def json_body(request: Request) -> Any:
     except ClientDisconnect:
         raise bad_value("the body was not sent to its end") from None
     try:
-        return json.loads(data, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError):
-        raise bad_value("the body is not JSON") from None
-
-
-def _refuse_constant(constant: str) -> Any:
-    raise ValueError(constant)
+        return json_value(bytes(data))
+    except UsageError as error:
+        raise bad_value(f"the body is {error}") from None
 
 
 class Fields:
