@@ -113,6 +113,11 @@ class NamesFacade:
         """Return every name with its addresses."""
         return self._node.names()
 
+    def has_below(self, name: str) -> bool:
+        """Return whether there are names below a name, such as a.b below b; quick."""
+        core = self._node.core
+        return core is not None and core.names.has_below(name)
+
     def own(self) -> dict[str, tuple[str, ...]]:
         """Return the names that this node wrote, with its own addresses."""
         return self._node.own_names()

@@ -2,11 +2,13 @@
 
 An origin writes only its own part: what it says about a name never touches what another
 origin said. A lookup joins the parts. Both directions are hash lookups: an index is kept
-beside the records instead of scanning them, as the peer systems do.
+beside the records instead of scanning them, as the peer systems do. Whether there are names
+below another is asked at every query that finds none, so the names are kept in order too.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from collections.abc import Callable, Iterator
 
 from attrs import frozen
@@ -39,6 +41,8 @@ class Names:
         self.domain = check_name(domain)
         self._by_name: dict[str, dict[PeerId, NameRecord]] = {}
         self._by_address: dict[str, dict[tuple[str, PeerId], str]] = {}
+        self._backwards: list[str] = []
+        """Every name read from its end, sorted: those below one name stand side by side."""
         self._records = 0
         self._malformed = 0
 
@@ -77,7 +81,11 @@ class Names:
         if record.display.lower() != name:
             self._malformed += 1
             return False
-        self._by_name.setdefault(name, {})[origin] = record
+        parts = self._by_name.get(name)
+        if parts is None:
+            parts = self._by_name[name] = {}
+            insort(self._backwards, name[::-1])
+        parts[origin] = record
         for address in record.addresses:
             self._by_address.setdefault(address, {})[(name, origin)] = record.display
         self._records += 1
@@ -101,6 +109,7 @@ class Names:
             return
         if not parts:
             del self._by_name[name]
+            del self._backwards[bisect_left(self._backwards, name[::-1])]
         for address in record.addresses:
             users = self._by_address[address]
             del users[(name, origin)]
@@ -128,6 +137,15 @@ class Names:
             for address in record.addresses
         }
         return tuple(sorted(found, key=address_order))
+
+    def has_below(self, name: str) -> bool:
+        """Return whether anybody said anything of a name that ends in `.name` (RFC 8020).
+
+        Takes O(log names). Raises UsageError for what cannot be a name.
+        """
+        wanted = normalise_name(name, self.domain)[::-1] + "."
+        first = bisect_left(self._backwards, wanted)
+        return first < len(self._backwards) and self._backwards[first].startswith(wanted)
 
     def own(self, origin: PeerId, name: str) -> tuple[str, ...]:
         """Return what one origin says about a name. Raises UsageError for a bad name."""
@@ -183,5 +201,7 @@ class Names:
             raise InternalError("names: the reverse index differs from the records")
         if self._records != sum(len(parts) for parts in self._by_name.values()):
             raise InternalError("names: the count of records is wrong")
+        if self._backwards != sorted(name[::-1] for name in self._by_name):
+            raise InternalError("names: the order of the names differs from the names")
         if any(not parts for parts in self._by_name.values()):
             raise InternalError("names: an empty name is kept")

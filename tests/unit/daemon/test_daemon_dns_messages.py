@@ -26,8 +26,8 @@ class Crowd:
     def reverse(self, address: str) -> tuple[str, ...]:
         return ()
 
-    def entries(self) -> dict[str, tuple[str, ...]]:
-        return {"web.mesh.internal": self._addresses}
+    def has_below(self, name: str) -> bool:
+        return False
 
     def universes(self) -> tuple[str, ...]:
         return ("10.32.0.0/12",)

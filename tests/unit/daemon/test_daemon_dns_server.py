@@ -24,8 +24,8 @@ class One:
     def reverse(self, address: str) -> tuple[str, ...]:
         return ()
 
-    def entries(self) -> dict[str, tuple[str, ...]]:
-        return {"web.mesh.internal": ("10.32.0.1",)}
+    def has_below(self, name: str) -> bool:
+        return False
 
     def universes(self) -> tuple[str, ...]:
         return ("10.32.0.0/12",)

@@ -23,8 +23,8 @@ class Table:
     def reverse(self, address: str) -> tuple[str, ...]:
         return tuple(name for name, held in self._names.items() if address in held)
 
-    def entries(self) -> Mapping[str, tuple[str, ...]]:
-        return self._names
+    def has_below(self, name: str) -> bool:
+        return any(other.endswith("." + name) for other in self._names)
 
     def universes(self) -> tuple[str, ...]:
         return ("10.32.0.0/12", "fd00:1::/48")

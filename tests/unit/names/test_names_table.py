@@ -9,6 +9,7 @@ from meshcrdt.errors import MalformedTree, UsageError
 from meshcrdt.names import NameRecord, Names, normalise_address
 from meshcrdt.wire import encode
 
+NAMES = ("a", "b", "c.d", "a.c.d", "ac.d", "d.")
 ALICE, BOB, CAROL = (PeerId(bytes([n]) * 16) for n in (1, 2, 3))
 
 
@@ -117,11 +118,36 @@ def test_names_a_malformed_overwrite_ends_what_the_origin_said() -> None:
     names.check()
 
 
+def test_names_below_another_are_found_without_looking_at_the_rest() -> None:
+    # 20,000 names and a query for none of them: looking at each would take over a million steps.
+    names = Names()
+    for number in range(20_000):
+        key, record = names.record(f"n{number}.deep", ("10.0.0.1",))
+        names.update(ALICE, key, record.encode())
+    steps = 0
+
+    class Counted(str):
+        __slots__ = ()
+
+        def __lt__(self, other: str) -> bool:
+            nonlocal steps
+            steps += 1
+            return str.__lt__(self, other)
+
+    names._backwards = [Counted(each) for each in names._backwards]
+    assert names.has_below("deep.")
+    assert not names.has_below("eep.")
+    assert not names.has_below("n1.deep.")
+    assert steps < 100
+    with pytest.raises(UsageError):
+        names.has_below("..")
+
+
 @given(
     st.lists(
         st.tuples(
             st.sampled_from([ALICE, BOB, CAROL]),
-            st.sampled_from(["a", "b", "c.d"]),
+            st.sampled_from(NAMES),
             st.lists(st.integers(0, 5), max_size=3),
         ),
         max_size=30,
@@ -142,7 +168,11 @@ def test_names_view_equals_a_plain_model(
             names.update(origin, key, None)
             model.pop((origin, name), None)
     names.check()
-    for name in ("a", "b", "c.d"):
+    full = {names.normalise(name).decode() for _, name in model}
+    for above in (*NAMES, "d.", "mesh.internal.", "internal.", "esh.internal.", "x."):
+        below = "." + names.normalise(above).decode()
+        assert names.has_below(above) == any(name.endswith(below) for name in full), above
+    for name in NAMES:
         expected = set().union(*(v for (_, n), v in model.items() if n == name))
         assert set(names.lookup(name)) == expected
     for number in range(6):

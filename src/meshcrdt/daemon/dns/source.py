@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -27,9 +26,12 @@ class MeshNames:
         """Return the names of an address."""
         return self._mesh.names.reverse(address)
 
-    def entries(self) -> Mapping[str, tuple[str, ...]]:
-        """Return every name and its addresses."""
-        return self._mesh.names.entries()
+    def has_below(self, name: str) -> bool:
+        """Return whether there are names below a full name; none below what cannot be one."""
+        try:
+            return self._mesh.names.has_below(f"{name}.")
+        except ValueError:
+            return False
 
     def universes(self) -> tuple[str, ...]:
         """Return the cluster's ranges."""
