@@ -17,7 +17,7 @@ from meshcrdt.node import durable, events, views
 from meshcrdt.node.core import Core
 from meshcrdt.node.outcomes import Done, Failed, FailureKind
 from meshcrdt.node.workloads import endpoint_key, endpoint_value, endpoint_workload
-from meshcrdt.topology.directory import Standing
+from meshcrdt.topology.directory import Standing, UnknownPeer
 from meshcrdt.topology.outputs import PeerState
 
 if TYPE_CHECKING:
@@ -82,8 +82,7 @@ def _in_cluster(
         case events.Put():
             _check_type(node, core, command.channel, views.MAP_TYPE)
             value = views.map_encode(core.replica, command.channel, command.key, command.value)
-            wiring.write_for(command.request, command.channel, [Put(command.key, value, Over.ALL)])
-            _declare(core, wiring, command.channel, views.MAP_TYPE)
+            _write_typed(core, wiring, command, views.MAP_TYPE, Put(command.key, value, Over.ALL))
         case events.Delete():
             views.check_user_channel(command.channel)
             _check_room(node, core, command.channel)
@@ -94,10 +93,8 @@ def _in_cluster(
             value = views.lattice_encode(
                 core.replica, command.channel, command.lattice, command.mutator(current)
             )
-            wiring.write_for(
-                command.request, command.channel, [Put(views.LATTICE_KEY, value, Over.OWN)]
-            )
-            _declare(core, wiring, command.channel, command.lattice.__name__)
+            change = Put(views.LATTICE_KEY, value, Over.OWN)
+            _write_typed(core, wiring, command, command.lattice.__name__, change)
         case events.Allocate():
             node.patience.expect(command.request, command.deadline)
             outputs = core.ipam.allocate(
@@ -159,12 +156,27 @@ def _check_room(node: Node, core: Core, channel: str) -> None:
         )
 
 
-def _declare(core: Core, wiring: Wiring, channel: str, type_name: str) -> None:
-    """Declare the type of a channel that nobody has declared: with the first write to it."""
-    key = channel.encode()
+def _write_typed(
+    core: Core, wiring: Wiring, command: events.Put | events.Mutate, type_name: str, change: Change
+) -> None:
+    """Stage a user's write, and the type of a channel that nobody has declared: both or none.
+
+    The type goes first. A write that is staged is answered at its commit, so nothing that
+    comes after it may fail; and a write that is refused must not settle the type.
+    """
+    key = command.channel.encode()
     replica = core.replica
-    if not replica.visible(views.CHANNELS, key) and replica.own_value(views.CHANNELS, key) is None:
+    is_news = (
+        not replica.visible(views.CHANNELS, key) and replica.own_value(views.CHANNELS, key) is None
+    )
+    if is_news:
         wiring.write_own(views.CHANNELS, {key: views.declaration(type_name)})
+    try:
+        wiring.write_for(command.request, command.channel, [change])
+    except (UsageError, CapacityError):
+        if is_news:
+            wiring.write_own(views.CHANNELS, {key: None})
+        raise
 
 
 def _set_workload(core: Core, wiring: Wiring, command: events.SetWorkload) -> object | None:
@@ -238,14 +250,10 @@ def _connect(node: Node, wiring: Wiring, command: events.Connect, now: float) ->
 def _forget(node: Node, wiring: Wiring, command: events.Forget, now: float) -> object | None:
     addresses: set[str] = set()
     for text in command.peers:
-        found = node.addresses_meant(text)
-        if not found:
-            return Failed(
-                FailureKind.UNKNOWN,
-                f"no peer is known as {text!r}: "
-                "an id, a unique prefix of 6 or more digits, a name or an address is accepted",
-            )
-        addresses |= found
+        try:
+            addresses |= node.addresses_meant(text)
+        except UnknownPeer as error:
+            return Failed(FailureKind.UNKNOWN, str(error))
     node.given -= addresses
     wiring.run(node.topology.forget(sorted(addresses), now), now)
     node.outbox.rows.append(durable.peers_row(node.given))

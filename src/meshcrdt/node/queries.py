@@ -9,10 +9,8 @@ from collections import deque
 from typing import Any
 
 from meshcrdt.abc import Lattice
-from meshcrdt.base.hosts import parse_peer_address
 from meshcrdt.base.ids import Epoch, PeerId
 from meshcrdt.base.limits import Limits
-from meshcrdt.errors import UsageError
 from meshcrdt.gossip.messages import Proof
 from meshcrdt.gossip.quarantine import Offence
 from meshcrdt.node import views
@@ -21,7 +19,7 @@ from meshcrdt.node.core import Core
 from meshcrdt.node.explain import KeyStory, explain
 from meshcrdt.node.statistics import MemberStatus, NodeStatistics, UniverseStatus
 from meshcrdt.node.workloads import Endpoint
-from meshcrdt.topology.directory import Standing
+from meshcrdt.topology.directory import Standing, UnknownPeer, canonical_address
 from meshcrdt.topology.topology import PeerState, Topology
 from meshcrdt.wire import content_hash
 
@@ -128,21 +126,19 @@ class Queries:
     # --- peers ---------------------------------------------------------------------------
 
     def addresses_meant(self, text: str) -> set[str]:
-        """Return the dialled addresses that an address, id, prefix or name means, or none."""
-        known = set(self.topology.targets()) | self.given
-        try:
-            address = parse_peer_address(text)
-        except UsageError:
-            address = ""
-        if address in known:
+        """Return the dialled addresses that an address, id, prefix or name means.
+
+        Raises UnknownPeer when nobody is meant, or somebody to whom no address leads, and
+        UsageError when the text is ambiguous.
+        """
+        address = canonical_address(text)
+        if address is not None and (address in self.given or address in self.topology.targets()):
             return {address}
-        try:
-            peers = self.topology.resolve(text)
-        except UsageError:
-            return set()
-        found: set[str] = set()
-        for peer in peers:
-            found |= self.topology.addresses_of(peer)
+        peers = self.topology.resolve(text)
+        found = {address for peer in peers for address in self.topology.addresses_of(peer)}
+        if not found:
+            listed = ", ".join(map(str, peers))
+            raise UnknownPeer(f"{text!r} means {listed}, to which no known address leads")
         return found
 
     def alive(self) -> tuple[PeerId, ...]:

@@ -109,6 +109,10 @@ def _take_line(tree: Tree, field: str, size_max: int) -> str:
     return text
 
 
+class UnknownPeer(UsageError):
+    """Nobody is meant, or nothing that could be acted on; ambiguous texts are another error."""
+
+
 def canonical_address(text: str) -> str | None:
     """Return the URL that `text` means as an address, or None when it is not one."""
     try:
@@ -137,7 +141,8 @@ def resolve_peer(
         leads_to: The peers that an address is known or said to lead to.
 
     Raises:
-        UsageError: Nobody is meant, or more than one; names the text and the candidates.
+        UnknownPeer: Nobody is meant.
+        UsageError: More than one is meant; names the text and the candidates.
     """
     known = set(members) | set(others)
     digits = text.strip().lower()
@@ -154,7 +159,7 @@ def resolve_peer(
     behind = sorted({peer for form in (text, address) if form for peer in leads_to(form)})
     if behind:
         return tuple(behind)
-    raise UsageError(
+    raise UnknownPeer(
         f"{text!r} is no known peer: an id, a prefix of {PREFIX_DIGITS_MIN} or more digits, "
         "a name or an address is accepted"
     )

@@ -302,7 +302,8 @@ class Topology:
     def resolve(self, text: str) -> tuple[PeerId, ...]:
         """Return who is meant by an id, a prefix of 6 or more digits, a name or an address.
 
-        One peer, or for an address all that are behind it. Raises UsageError naming the text.
+        One peer, or for an address all that are behind it. Raises UsageError naming the text:
+        UnknownPeer when nobody is meant.
         """
         return resolve_peer(
             text,

@@ -16,6 +16,7 @@ from meshcrdt.daemon.http.problems import Problem, feature_off, unknown
 from meshcrdt.daemon.http.requests import Fields
 from meshcrdt.daemon.options import peer_address
 from meshcrdt.daemon.status import status_object
+from meshcrdt.topology.directory import UnknownPeer
 
 
 class PeerRoutes:
@@ -69,11 +70,10 @@ class PeerRoutes:
             "peers", lambda text: values.plain(text, "peer", bytes_max=512), at_least=1
         )
         for text in peers:
-            if not self._mesh.node.addresses_meant(text):
-                raise unknown(
-                    f"no peer is known as {text!r}: an id, a unique prefix of 6 or more digits, "
-                    "a name or an address is accepted"
-                )
+            try:
+                self._mesh.node.addresses_meant(text)
+            except UnknownPeer as error:
+                raise unknown(str(error)) from None
         await self._mesh.forget(peers)
         return JSONResponse({"peers": list(peers)})
 
