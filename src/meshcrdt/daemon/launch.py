@@ -25,7 +25,7 @@ from meshcrdt.daemon.lock import StateLock
 from meshcrdt.daemon.log import set_up_log
 from meshcrdt.daemon.memory import Memory, load_memory, save_memory, with_memory
 from meshcrdt.daemon.run import Launch, run_daemon
-from meshcrdt.errors import MeshError, StoreError
+from meshcrdt.errors import InternalError, MeshError, StoreError
 from meshcrdt.storage.files import make_directory
 
 _LOG = logging.getLogger("meshcrdt.daemon")
@@ -82,7 +82,7 @@ def _work(
         if detached:
             # Once the parent has gone, nobody else is told.
             _LOG.error("ended: %s", shown)
-        if isinstance(shown, CommandError) and not _is_bug(error):
+        if isinstance(shown, CommandError) and _bug(error) is None:
             footprint.undo()
         raise shown from None
     finally:
@@ -161,26 +161,31 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
         yield error
 
 
-def _is_bug(error: BaseException) -> bool:
-    """Return True when no part of the error is one that is raised on purpose: keep the log."""
-    return not any(isinstance(leaf, CommandError | MeshError) for leaf in _leaves(error))
+def _bug(error: BaseException) -> BaseException | None:
+    """Return the first part of an error that nobody raised on purpose, or None.
+
+    One alone makes the whole a bug: what else is in a group came of it, such as the
+    ClosedError of everyone who used what it ended.
+    """
+    for leaf in _leaves(error):
+        if isinstance(leaf, InternalError) or not isinstance(
+            leaf, CommandError | MeshError | trio.Cancelled | KeyboardInterrupt | SystemExit
+        ):
+            return leaf
+    return None
 
 
 def _as_command_error(error: BaseException) -> BaseException:
     """Return what the command line shows for whatever ended the daemon."""
+    _LOG.debug("what ended the daemon", exc_info=error)
+    bug = _bug(error)
+    if bug is not None:
+        return CommandError(
+            f"internal error: {type(bug).__name__}: {bug} (--log-level debug shows where)"
+        )
     leaves = [leaf for leaf in _leaves(error) if not isinstance(leaf, trio.Cancelled)]
-    for leaf in leaves:
-        if isinstance(leaf, CommandError):
-            return leaf
-    for leaf in leaves:
-        if isinstance(leaf, KeyboardInterrupt | SystemExit):
-            return leaf
-    for leaf in leaves:
-        if isinstance(leaf, MeshError):
-            return CommandError(str(leaf))
-    if _LOG.isEnabledFor(logging.DEBUG):
-        _LOG.debug("internal error", exc_info=error)
-    cause = leaves[0] if leaves else error
-    return CommandError(
-        f"internal error: {type(cause).__name__}: {cause} (--log-level debug shows where)"
-    )
+    for kind in (CommandError, KeyboardInterrupt | SystemExit):
+        for leaf in leaves:
+            if isinstance(leaf, kind):
+                return leaf
+    return CommandError(str(leaves[0] if leaves else error))
