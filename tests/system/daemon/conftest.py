@@ -5,18 +5,18 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from waiting import free_port, patience, until
 
 CLI = (sys.executable, "-m", "meshcrdt")
+PATIENCE_S = patience(20.0)
 TIMEOUT_S = 40.0
 """For one verb on a machine that is busy with other tests; the verbs' own limits are tighter."""
 
@@ -99,7 +99,7 @@ class Host:
         """End it as a power cut would, and wait until it has gone."""
         pid = self.pid
         os.kill(pid, signal.SIGKILL)
-        until(lambda: not alive(pid), "the process is gone")
+        until("the process is gone", lambda: not alive(pid), within_s=PATIENCE_S)
 
     def token(self) -> str:
         return self.ok("token", "create").strip()
@@ -115,22 +115,6 @@ def alive(pid: int) -> bool:
         return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
     except FileNotFoundError:
         return False
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def until(holds: Callable[[], bool], what: str, *, timeout_s: float = 20.0) -> float:
-    """Wait for something in the world; returns the seconds waited."""
-    begun = time.monotonic()
-    while not holds():
-        assert time.monotonic() - begun < timeout_s, f"not within {timeout_s:g} s: {what}"
-        time.sleep(0.05)
-    return time.monotonic() - begun
 
 
 @pytest.fixture
@@ -150,4 +134,9 @@ def make_host(tmp_path: Path) -> Iterator[Callable[..., Host]]:
 
 @pytest.fixture
 def wait_until() -> Callable[..., float]:
-    return until
+    """Wait for something in the world; returns the seconds waited."""
+
+    def wait(holds: Callable[[], Any], what: str, *, timeout_s: float = PATIENCE_S) -> float:
+        return until(what, holds, within_s=timeout_s)
+
+    return wait

@@ -17,8 +17,13 @@ from typing import Any
 
 import pytest
 from plain_user import USER, as_user, why_no_user
+from untouched import settled, wrote_itself
 
 pytestmark = pytest.mark.system
+
+VERB_COST_MAX = 12
+"""Times a start of Python, which takes 10 to 12 ms of work where 150 ms were measured."""
+DAEMONS_ONLY = {"trio", "cryptography", "starlette", "anycorn", "pyroute2", "dns", "sqlite3"}
 
 STATUS_KEYS = {
     "peer",
@@ -245,16 +250,43 @@ def test_without_root_the_defaults_are_said(tmp_path: Path) -> None:
             os.kill(int(lock.read_text()), signal.SIGKILL)
 
 
-def test_a_verb_answers_within_150_ms_of_work(make_host: Callable[..., Any]) -> None:
-    """The promise is wall time on a quiet machine; work is what a busy one can measure."""
-    host = make_host("n1").ready()
+def cpu_s(command: list[str]) -> float:
+    """Return what a command costs in CPU time, at best: load of others only adds to it."""
     spent = []
     for _ in range(5):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        host.ok("status", "--json")
+        subprocess.run(command, capture_output=True, check=True, timeout=40)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         spent.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    assert min(spent) < 0.150
+    return min(spent)
+
+
+def test_a_verb_costs_little_more_than_python_itself(make_host: Callable[..., Any]) -> None:
+    """Promised are 150 ms on a quiet machine; this is what any machine can measure of that."""
+    host = make_host("n1").ready()
+    verb = [sys.executable, "-m", "meshcrdt", "status", "--json"]
+    spent = cpu_s([*verb, "--state-dir", str(host.state_dir)])
+    assert spent < VERB_COST_MAX * cpu_s([sys.executable, "-c", "pass"])
+
+
+def test_a_verb_loads_nothing_that_only_a_daemon_needs(make_host: Callable[..., Any]) -> None:
+    host = make_host("n1").ready()
+    script = f"""
+import sys
+from meshcrdt.daemon.cli import main
+sys.argv = ["meshcrdt", "status", "--json", "--state-dir", {str(host.state_dir)!r}]
+try:
+    main()
+finally:
+    print(*sys.modules, file=sys.stderr)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=40
+    )
+    assert json.loads(done.stdout)["state"] == "ready", done.stderr
+    loaded = {name.partition(".")[0] for name in done.stderr.split()}
+    assert "meshcrdt" in loaded
+    assert loaded & DAEMONS_ONLY == set()
 
 
 REFUSED: list[tuple[list[str], int, str]] = [
@@ -272,12 +304,20 @@ REFUSED: list[tuple[list[str], int, str]] = [
 ]
 
 
-def test_one_line_the_right_code_and_nothing_changed(make_host: Callable[..., Any]) -> None:
+def test_one_line_the_right_code_and_nothing_changed(
+    make_host: Callable[..., Any], wait_until: Callable[..., float]
+) -> None:
     host = make_host("n1").ready()
-    before = host.json("status")["digests"]
+
+    def digests() -> dict[str, str]:
+        found: dict[str, str] = host.json("status")["digests"]
+        return found
+
+    wait_until(lambda: wrote_itself(digests()), "it has written itself down")
+    before = (settled(digests()), host.json("ps"))
     for arguments, code, text in REFUSED:
         assert text in host.refused(*arguments, code=code), arguments
-    assert host.json("status")["digests"] == before
+    assert (settled(digests()), host.json("ps")) == before
 
 
 def test_a_full_range_says_so_in_json_too(make_host: Callable[..., Any]) -> None:
