@@ -58,6 +58,22 @@ def take_str(tree: Tree, field: str, *, size_max: int = 4096) -> str:
     return tree
 
 
+def take_line(tree: Tree, field: str, *, size_max: int = 4096) -> str:
+    """Return `tree` as text without control characters: it reaches terminals and logs."""
+    text = take_str(tree, field, size_max=size_max)
+    if not text.isprintable():
+        raise MalformedTree(f"{field} is {text!r}: printable characters are accepted")
+    return text
+
+
+def take_lines(tree: Tree, field: str, *, count_max: int, size_max: int) -> tuple[str, ...]:
+    """Return `tree` as at most `count_max` such texts of at most `size_max` characters."""
+    items = take_tuple(tree, field)
+    if len(items) > count_max:
+        raise MalformedTree(f"{field} has {len(items)} items: at most {count_max} are accepted")
+    return tuple(take_line(item, field, size_max=size_max) for item in items)
+
+
 def take_peer(tree: Tree, field: str) -> PeerId:
     """Return `tree` as a peer id."""
     return PeerId(take_bytes(tree, field, size=PEER_ID_BYTES))

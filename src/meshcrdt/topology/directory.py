@@ -20,14 +20,15 @@ from meshcrdt.base.tree import (
     take_bytes,
     take_epoch,
     take_int,
+    take_line,
+    take_lines,
     take_peer,
-    take_str,
     take_tuple,
 )
-from meshcrdt.errors import MalformedTree, UsageError
+from meshcrdt.errors import UsageError
+from meshcrdt.trust.identity import PUBLIC_BYTES
 
 RECORD_VERSION = 1
-PUBLIC_KEY_BYTES = 32
 NAME_CHARACTERS_MAX = 255
 ADDRESS_CHARACTERS_MAX = 512
 LIST_ITEMS_MAX = 64
@@ -83,8 +84,8 @@ class MemberRecord:
         take_int(version, "member.version", low=RECORD_VERSION, high=RECORD_VERSION)
         return cls(
             peer=take_peer(peer, "member.peer"),
-            public=take_bytes(public, "member.public", size=PUBLIC_KEY_BYTES),
-            name=_take_line(name, "member.name", NAME_CHARACTERS_MAX),
+            public=take_bytes(public, "member.public", size=PUBLIC_BYTES),
+            name=take_line(name, "member.name", size_max=NAME_CHARACTERS_MAX),
             addresses=_take_texts(addresses, "member.addresses"),
             epoch=take_epoch(epoch, "member.epoch"),
             standing=Standing(take_int(standing, "member.standing", high=1)),
@@ -95,18 +96,7 @@ class MemberRecord:
 
 
 def _take_texts(tree: Tree, field: str) -> tuple[str, ...]:
-    items = take_tuple(tree, field)
-    if len(items) > LIST_ITEMS_MAX:
-        raise MalformedTree(f"{field} has {len(items)} items: at most {LIST_ITEMS_MAX}")
-    return tuple(_take_line(item, field, ADDRESS_CHARACTERS_MAX) for item in items)
-
-
-def _take_line(tree: Tree, field: str, size_max: int) -> str:
-    """What a member says of itself reaches terminals and logs: no control characters."""
-    text = take_str(tree, field, size_max=size_max)
-    if not text.isprintable():
-        raise MalformedTree(f"{field} is {text!r}: printable characters are accepted")
-    return text
+    return take_lines(tree, field, count_max=LIST_ITEMS_MAX, size_max=ADDRESS_CHARACTERS_MAX)
 
 
 class UnknownPeer(UsageError):

@@ -27,7 +27,9 @@ from meshcrdt.errors import ProtocolError, RemoteProtocolError, UsageError
 from meshcrdt.trust.hello import Hello
 from meshcrdt.trust.identity import Identity
 from meshcrdt.trust.negotiation import (
+    Listening,
     Opening,
+    broken,
     common,
     greet,
     judge,
@@ -50,6 +52,7 @@ from meshcrdt.trust.preamble import (
     PREAMBLE_BYTES,
     CredentialKind,
     Preamble,
+    check_size,
     cluster_tag,
     describe_tags,
     pad,
@@ -119,12 +122,11 @@ class Initiator:
         try:
             return self._answer(data)
         except ProtocolError as error:
-            return HandshakeStep(outcome=_broken("message 2", error))
+            return HandshakeStep(outcome=broken("message 2", error))
 
     def _answer(self, data: bytes) -> HandshakeStep:
         binding = self._noise.handshake_hash
-        if len(data) > MESSAGE_BYTES:
-            raise RemoteProtocolError(f"{len(data)} bytes: at most {MESSAGE_BYTES} are accepted")
+        check_size(data)
         payload = self._noise.read_message(data)
         greeting = read_greeting(payload, binding + self._noise.remote_static)
         hello = greeting.hello
@@ -155,7 +157,7 @@ class Initiator:
         return HandshakeStep(reply=reply, outcome=outcome)
 
 
-class Responder:
+class Responder(Listening):
     """The end that listens. `receive` each message until an outcome.
 
     `psks` finds the key that a preamble names (`psks.cluster_psks` for a member);
@@ -174,18 +176,11 @@ class Responder:
         self._noise: HandshakeState | None = None
         self._opening: Opening | None = None
         self._claim: TokenClaim | None = None
-        self._finished = False
 
-    def receive(self, data: bytes) -> HandshakeStep:
-        """Take message 1 or 3. Silent and Rejected end the handshake, as does Established."""
-        if self._finished:
-            raise UsageError("no message is expected now")
+    def _take(self, data: bytes) -> HandshakeStep:
         if self._noise is None:
-            step = self._first(data)
-        else:
-            step = HandshakeStep(outcome=self._third(self._noise, data))
-        self._finished = step.outcome is not None
-        return step
+            return self._first(data)
+        return HandshakeStep(outcome=self._third(self._noise, data))
 
     def _first(self, data: bytes) -> HandshakeStep:
         """Find the key and check the first tag: anything wrong until there stays unanswered."""
@@ -222,7 +217,7 @@ class Responder:
         try:
             return self._second(noise, Opening.from_bytes(unpad(payload)), psk.refusal)
         except ProtocolError as error:
-            return HandshakeStep(outcome=_broken("message 1", error))
+            return HandshakeStep(outcome=broken("message 1", error))
 
     def _second(
         self, noise: HandshakeState, opening: Opening, refusal: str | None
@@ -241,8 +236,7 @@ class Responder:
 
     def _third(self, noise: HandshakeState, data: bytes) -> Outcome:
         try:
-            if len(data) > MESSAGE_BYTES:
-                raise RemoteProtocolError(f"{len(data)} bytes: {MESSAGE_BYTES} are accepted")
+            check_size(data)
             binding = noise.handshake_hash
             payload = noise.read_message(data)
             hello = read_greeting(payload, binding + noise.remote_static).hello
@@ -254,14 +248,8 @@ class Responder:
             ):
                 raise RemoteProtocolError("the Hello contradicts message 1")
         except ProtocolError as error:
-            return _broken("message 3", error)
+            return broken("message 3", error)
         return _established(noise, self._hello, hello, self._claim)
-
-
-def _broken(message: str, error: ProtocolError) -> Rejected:
-    return Rejected(
-        refusal=Refusal.PROTOCOL, reason=f"{message} of the handshake is refused: {error}"
-    )
 
 
 def _established(

@@ -17,7 +17,8 @@ from meshcrdt.base.tree import (
     take_bytes,
     take_epoch,
     take_int,
-    take_str,
+    take_line,
+    take_lines,
     take_tuple,
 )
 from meshcrdt.errors import MalformedTree, UsageError
@@ -129,13 +130,16 @@ class Hello:
         hello = cls(
             public=key,
             peer=peer_id(key),
-            name=_take_line(name, "hello.name", NAME_CHARACTERS_MAX),
+            name=take_line(name, "hello.name", size_max=NAME_CHARACTERS_MAX),
             epoch=take_epoch(epoch, "hello.epoch"),
             genesis=take_genesis(genesis, "hello.genesis"),
             versions=take_versions(versions, "hello.versions"),
             features=take_features(features, "hello.features"),
-            advertise=_take_lines(
-                advertise, "hello.advertise", ADVERTISE_MAX, ADDRESS_CHARACTERS_MAX
+            advertise=take_lines(
+                advertise,
+                "hello.advertise",
+                count_max=ADVERTISE_MAX,
+                size_max=ADDRESS_CHARACTERS_MAX,
             ),
             extensions=take_tuple(extensions, "hello.extensions"),
         )
@@ -164,19 +168,4 @@ def take_versions(tree: Tree, field_name: str) -> tuple[int, ...]:
 
 def take_features(tree: Tree, field_name: str) -> tuple[str, ...]:
     """Return `tree` as feature names; raises MalformedTree."""
-    return _take_lines(tree, field_name, FEATURES_MAX, FEATURE_CHARACTERS_MAX)
-
-
-def _take_lines(tree: Tree, field_name: str, count_max: int, size_max: int) -> tuple[str, ...]:
-    items = take_tuple(tree, field_name)
-    if len(items) > count_max:
-        raise MalformedTree(f"{field_name} has {len(items)} items: {count_max} are accepted")
-    return tuple(_take_line(item, field_name, size_max) for item in items)
-
-
-def _take_line(tree: Tree, field_name: str, size_max: int) -> str:
-    """Names and addresses reach terminals and logs: control characters are refused here."""
-    text = take_str(tree, field_name, size_max=size_max)
-    if not text.isprintable():
-        raise MalformedTree(f"{field_name} is {text!r}: printable characters are accepted")
-    return text
+    return take_lines(tree, field_name, count_max=FEATURES_MAX, size_max=FEATURE_CHARACTERS_MAX)

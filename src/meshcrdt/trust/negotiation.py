@@ -1,4 +1,4 @@
-"""What both ends of a handshake tell and how each judges it: pure, shared by both kinds.
+"""What both ends of a handshake tell and how each judges it: shared by both kinds.
 
 Versions, features and the genesis hash travel in sealed payloads (finding T2), so each
 end can refuse with a typed reason, and a downgrade breaks the transcript.
@@ -6,10 +6,12 @@ end can refuse with a typed reason, and a downgrade breaks the transcript.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 from attrs import frozen
 
-from meshcrdt.base.tree import Tree, take_bytes, take_str, take_tuple
-from meshcrdt.errors import MalformedTree
+from meshcrdt.base.tree import Tree, take_bytes, take_line, take_tuple
+from meshcrdt.errors import MalformedTree, ProtocolError, UsageError
 from meshcrdt.trust.hello import (
     Hello,
     cluster_id,
@@ -18,12 +20,30 @@ from meshcrdt.trust.hello import (
     take_versions,
 )
 from meshcrdt.trust.identity import SIGNATURE_BYTES, Identity, verify
-from meshcrdt.trust.outcomes import Refusal, Rejected
+from meshcrdt.trust.outcomes import HandshakeStep, Refusal, Rejected
 from meshcrdt.wire import decode, encode
 
 _DOMAIN = "handshake"
 _REFUSAL_CHARACTERS_MAX = 200
 _EXTENSIONS_MAX = 16
+
+
+class Listening(ABC):
+    """The end that listens, of either handshake: `receive` each message until an outcome."""
+
+    _finished = False
+
+    def receive(self, data: bytes) -> HandshakeStep:
+        """Take message 1 or 3. Silent and Rejected end the handshake, as does Established."""
+        if self._finished:
+            raise UsageError("no message is expected now")
+        step = self._take(data)
+        self._finished = step.outcome is not None
+        return step
+
+    @abstractmethod
+    def _take(self, data: bytes) -> HandshakeStep:
+        """Take the next message that is expected."""
 
 
 @frozen(kw_only=True)
@@ -89,9 +109,7 @@ def read_greeting(data: bytes, binding: bytes) -> Greeting:
     """Read and verify the other end's greeting; raises MalformedTree."""
     tree, signature, refusal, _ = take_tuple(decode(data), "greeting", size=4)
     if refusal is not None:
-        reason = take_str(refusal, "greeting.refusal", size_max=_REFUSAL_CHARACTERS_MAX)
-        if not reason.isprintable():
-            raise MalformedTree("greeting.refusal holds control characters")
+        reason = take_line(refusal, "greeting.refusal", size_max=_REFUSAL_CHARACTERS_MAX)
         return Greeting(hello=None, refusal=reason)
     hello = Hello.from_tree(tree)
     proof = take_bytes(signature, "greeting.signature", size=SIGNATURE_BYTES)
@@ -134,6 +152,13 @@ def judge(ours: Hello, theirs: Opening) -> Rejected | None:
     """Judge what the other end told against our own Hello: cluster first, then versions."""
     return judge_cluster(ours.genesis, theirs.genesis) or judge_versions(
         ours.versions, theirs.versions
+    )
+
+
+def broken(message: str, error: ProtocolError) -> Rejected:
+    """Return the refusal of a message of the other end that broke the protocol."""
+    return Rejected(
+        refusal=Refusal.PROTOCOL, reason=f"{message} of the handshake is refused: {error}"
     )
 
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import Enum
+from functools import cached_property
 from typing import assert_never
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
@@ -97,12 +98,17 @@ class HandshakeState:
         self._symmetric = SymmetricState(protocol)
         self._symmetric.mix_hash(prologue)
         self._static = static
-        self._ephemeral = X25519PrivateKey.from_private_bytes(ephemeral)
+        self._ephemeral_bytes = ephemeral
         self._remote_static: bytes | None = None
         self._remote_ephemeral: bytes | None = None
         self._psks = list(psks)
         self._has_psks = bool(psks)
         self._index = 0
+
+    @cached_property
+    def _ephemeral(self) -> X25519PrivateKey:
+        """Our ephemeral key, made at its first use: a stranger's message 1 does not need it."""
+        return X25519PrivateKey.from_private_bytes(self._ephemeral_bytes)
 
     @property
     def handshake_hash(self) -> bytes:

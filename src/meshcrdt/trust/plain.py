@@ -18,7 +18,9 @@ from meshcrdt.errors import MalformedTree, ProtocolError, RemoteProtocolError, U
 from meshcrdt.trust.hello import Hello
 from meshcrdt.trust.identity import Identity
 from meshcrdt.trust.negotiation import (
+    Listening,
     Opening,
+    broken,
     common,
     greet,
     judge,
@@ -29,8 +31,6 @@ from meshcrdt.trust.outcomes import (
     Established,
     HandshakeStep,
     Outcome,
-    Refusal,
-    Rejected,
     Silent,
 )
 from meshcrdt.trust.preamble import (
@@ -39,6 +39,7 @@ from meshcrdt.trust.preamble import (
     PREAMBLE_BYTES,
     CredentialKind,
     Preamble,
+    check_size,
     cluster_tag,
     describe_tags,
     pad,
@@ -78,8 +79,7 @@ class PlainInitiator:
             raise UsageError("no message is expected now")
         self._finished = True
         try:
-            if len(data) > MESSAGE_BYTES:
-                raise RemoteProtocolError(f"{len(data)} bytes: {MESSAGE_BYTES} are accepted")
+            check_size(data)
             nonce = read_nonce(data)
             if len(nonce) != NONCE_BYTES:
                 raise RemoteProtocolError("the nonce has a wrong length")
@@ -87,7 +87,7 @@ class PlainInitiator:
             if hello is None:
                 raise RemoteProtocolError("a refusal where a Hello is expected")
         except ProtocolError as error:
-            return HandshakeStep(outcome=_broken("message 2", error))
+            return HandshakeStep(outcome=broken("message 2", error))
         rejected = judge(self._hello, Opening.of(hello))
         if rejected is not None:
             return HandshakeStep(outcome=rejected)
@@ -95,7 +95,7 @@ class PlainInitiator:
         return HandshakeStep(reply=reply, outcome=_established(self._hello, hello))
 
 
-class PlainResponder:
+class PlainResponder(Listening):
     """The end that listens. `ephemeral` is 32 fresh bytes: the nonce against replay."""
 
     def __init__(self, *, identity: Identity, hello: Hello, ephemeral: bytes) -> None:
@@ -104,18 +104,11 @@ class PlainResponder:
         self._nonce = _take_nonce(ephemeral)
         self._first = b""
         self._opening: Opening | None = None
-        self._finished = False
 
-    def receive(self, data: bytes) -> HandshakeStep:
-        """Take message 1 or 3. Silent and Rejected end the handshake, as does Established."""
-        if self._finished:
-            raise UsageError("no message is expected now")
+    def _take(self, data: bytes) -> HandshakeStep:
         if self._opening is None:
-            step = self._open(data)
-        else:
-            step = HandshakeStep(outcome=self._third(self._opening, data))
-        self._finished = step.outcome is not None
-        return step
+            return self._open(data)
+        return HandshakeStep(outcome=self._third(self._opening, data))
 
     def _open(self, data: bytes) -> HandshakeStep:
         try:
@@ -141,15 +134,14 @@ class PlainResponder:
 
     def _third(self, opening: Opening, data: bytes) -> Outcome:
         try:
-            if len(data) > MESSAGE_BYTES:
-                raise RemoteProtocolError(f"{len(data)} bytes: {MESSAGE_BYTES} are accepted")
+            check_size(data)
             hello = read_greeting(data, _binding(3, self._first, self._nonce)).hello
             if hello is None:
                 raise RemoteProtocolError("a refusal where a Hello is expected")
             if (hello.versions, hello.genesis) != (opening.versions, opening.genesis):
                 raise RemoteProtocolError("the Hello contradicts message 1")
         except ProtocolError as error:
-            return _broken("message 3", error)
+            return broken("message 3", error)
         return _established(self._hello, hello)
 
 
@@ -163,12 +155,6 @@ def _take_nonce(ephemeral: bytes) -> bytes:
 def _binding(message: int, first: bytes, nonce: bytes) -> bytes:
     """Return what both signatures cover besides the Hello: who speaks, and when."""
     return b"plain" + bytes([message]) + hashlib.blake2b(first).digest() + nonce
-
-
-def _broken(message: str, error: ProtocolError) -> Rejected:
-    return Rejected(
-        refusal=Refusal.PROTOCOL, reason=f"{message} of the handshake is refused: {error}"
-    )
 
 
 def _established(ours: Hello, theirs: Hello) -> Established:

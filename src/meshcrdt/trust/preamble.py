@@ -86,6 +86,12 @@ class Preamble:
         )
 
 
+def check_size(data: bytes) -> None:
+    """Raise RemoteProtocolError for a message 2 or 3 that is larger than message 1."""
+    if len(data) > MESSAGE_BYTES:
+        raise RemoteProtocolError(f"{len(data)} bytes: at most {MESSAGE_BYTES} are accepted")
+
+
 def cluster_tag(genesis: bytes | None) -> bytes:
     """Return the 16 bytes of the cluster id in the preamble; zeros for none."""
     return NO_CLUSTER if genesis is None else genesis[:TAG_BYTES]

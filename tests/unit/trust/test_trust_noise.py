@@ -6,6 +6,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from meshcrdt.errors import InternalError, UsageError
+from meshcrdt.trust import noise
 from meshcrdt.trust.noise import MESH_PROTOCOL, SUITE, HandshakeState, Role, parse_pattern
 from meshcrdt.trust.symmetric import CipherState, NoiseError, SymmetricState
 
@@ -132,3 +133,23 @@ def test_rekey_changes_the_key_and_keeps_the_number() -> None:
     assert receives.decrypt(b"", sealed) == b"2"
     with pytest.raises(InternalError):
         CipherState().rekey()
+
+
+def test_a_strangers_message_1_makes_no_key_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Making a key costs as much as a Diffie-Hellman, which strangers are not given."""
+    made: list[bytes] = []
+
+    class Counted(X25519PrivateKey):
+        @classmethod
+        def from_private_bytes(cls, data: bytes) -> X25519PrivateKey:
+            made.append(data)
+            return X25519PrivateKey.from_private_bytes(data)
+
+    alice, bob, guarded = state(Role.INITIATOR), state(Role.RESPONDER), state(Role.RESPONDER)
+    monkeypatch.setattr(noise, "X25519PrivateKey", Counted)
+    with pytest.raises(NoiseError):
+        guarded.read_message(b"x" * 200)
+    assert made == []
+    bob.read_message(alice.write_message(b""))
+    alice.read_message(bob.write_message(b""))
+    assert made == [b"n" * 32, b"e" * 32], "each of those who know the key made its own, once"
