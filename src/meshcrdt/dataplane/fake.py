@@ -42,7 +42,11 @@ class FakeKernel:
     """State that operations change and `observe` shows; tests may damage it at will."""
 
     namespaces: set[str] = field(factory=set)
+    """Paths of the namespaces that there are."""
+    identities: dict[str, str] = field(factory=dict)
+    """Path -> which namespace it stands for; without one it stands for any that is meant."""
     own_defaults: dict[str, frozenset[int]] = field(factory=dict)
+    """Path of a namespace -> IP versions for which it has a default route of its own."""
     underlay_mtu: int | None = 1500
     host_routes: list[HostRoute] = field(factory=list)
     unable: str | None = None
@@ -64,9 +68,10 @@ class FakeKernel:
         ports: dict[str, PortSeen] = {}
         for name, link in self.links.items():
             port = wanted.get(name)
-            is_there = port is not None and (port.namespace, port.inside) == (
-                link.namespace,
-                link.inside,
+            is_there = (
+                port is not None
+                and (port.namespace, port.inside) == (link.namespace, link.inside)
+                and self._stands(port.namespace, port.identity)
             )
             ports[name] = link.seen if is_there else evolve(link.seen, inside=None)
         return Observed(
@@ -77,8 +82,14 @@ class FakeKernel:
             forwarding=frozenset(self.forwarding),
             bridge_forwarding=frozenset(self.bridge_forwarding),
             neighbours=frozenset(self.neighbours),
-            gone=frozenset(p.namespace for p in desired.ports) - self.namespaces,
-            own_defaults=self.own_defaults,
+            gone=frozenset(
+                name for name, p in wanted.items() if not self._stands(p.namespace, p.identity)
+            ),
+            own_defaults={
+                name: self.own_defaults[p.namespace]
+                for name, p in wanted.items()
+                if p.namespace in self.own_defaults and self._stands(p.namespace, p.identity)
+            },
             rules=self.rules,
             is_forwarding=self.is_forwarding,
             is_forwarding_v6=self.is_forwarding_v6,
@@ -107,8 +118,20 @@ class FakeKernel:
     def remove_namespace(self, path: str) -> None:
         """Destroy a namespace: both ends of its links go with it."""
         self.namespaces.discard(path)
+        self.identities.pop(path, None)
         for name in [n for n, link in self.links.items() if link.namespace == path]:
             del self.links[name]
+
+    def replace_namespace(self, path: str, identity: str) -> None:
+        """Destroy the namespace of a path, and let the path stand for another one."""
+        self.remove_namespace(path)
+        self.namespaces.add(path)
+        self.identities[path] = identity
+
+    def _stands(self, path: str, identity: str | None) -> bool:
+        """Return whether a path stands for the namespace that is meant."""
+        now = self.identities.get(path)
+        return path in self.namespaces and (now is None or identity in (None, now))
 
     def _apply(self, config: DataplaneConfig, operation: op.Operation) -> None:
         match operation:
@@ -170,7 +193,8 @@ class FakeKernel:
                 )
             case op.CreatePort(outside=outside, namespace=namespace, inside=inside):
                 _require(outside not in self.links, f"{outside}: exists")
-                _require(namespace in self.namespaces, f"{namespace}: no such namespace")
+                is_there = self._stands(namespace, operation.identity)
+                _require(is_there, f"{namespace}: no such namespace")
                 taken = {(link.namespace, link.inside) for link in self.links.values()}
                 _require((namespace, inside) not in taken, f"{inside}: exists in {namespace}")
                 inner = InsideSeen(
@@ -253,6 +277,8 @@ class FakeKernel:
 
     def _apply_inside(self, operation: op.SetInside) -> None:
         where = (operation.namespace, operation.inside)
+        is_there = self._stands(operation.namespace, operation.identity)
+        _require(is_there, f"{operation.namespace}: no such namespace")
         found = [x for x in self.links.values() if (x.namespace, x.inside) == where]
         link = _present(found[0] if found else None, f"{where[1]} in {where[0]}")
         inner = _present(link.seen.inside, operation.inside)

@@ -13,12 +13,12 @@ from functools import partial
 from typing import TypeVar
 
 import trio
-from attrs import evolve
+from attrs import evolve, frozen
 
 from meshcrdt.dataplane import paths
 from meshcrdt.dataplane.errors import DataplaneError
 from meshcrdt.dataplane.kernel import Kernel
-from meshcrdt.dataplane.model import DataplaneConfig, Desired, Remote, Report, Statistics
+from meshcrdt.dataplane.model import DataplaneConfig, Desired, Port, Remote, Report, Statistics
 from meshcrdt.dataplane.observed import Observed
 from meshcrdt.dataplane.operations import Operation
 from meshcrdt.dataplane.overlap import why_overlapping
@@ -35,6 +35,15 @@ _REST_FACTOR = 4.0
 _LOOK_INTERVAL_S = 10.0
 """A look without a reason, for what no event tells."""
 _REPORTS_MAX = 16
+
+
+@frozen
+class _Look:
+    """What a look showed, and what is to be done about it, or why nothing can be."""
+
+    seen: Observed | None
+    operations: Sequence[Operation] = ()
+    blocked: str | None = None
 
 
 class LinuxDataplane:
@@ -117,10 +126,9 @@ class LinuxDataplane:
             watches = [await Watch.open_routes()]
         except OSError as error:
             raise DataplaneError(f"cannot watch the kernel: {error.strerror}") from error
-        # A kernel without nftables has no changes of it either.
-        with suppress(OSError):
-            watches.append(await Watch.open_rules())
         try:
+            rules = await Watch.open_rules()
+            watches += [] if rules is None else [rules]
             async with send, receive, trio.open_nursery() as nursery:
                 nursery.start_soon(self._watch, watches, send)
                 yield receive
@@ -167,29 +175,51 @@ class LinuxDataplane:
         errors: list[str] = []
         blocked: str | None = None
         seen = Observed()
+        found = await self._in_thread(partial(paths.paths_to, self.config, desired.remotes))
+        before: tuple[Sequence[Operation], list[str]] | None = None
         for _ in range(_ROUNDS_MAX):
-            try:
-                seen = await self._look(desired)
-                operations = plan(self.config, desired, seen)
-            except DataplaneError as error:
-                blocked = str(error)
-                errors = [blocked]
-                break
+            look = await self._look_and_plan(desired, found)
+            seen, operations, blocked = look.seen or seen, look.operations, look.blocked
             if not operations:
-                errors = []
+                errors = [] if blocked is None else [blocked]
                 break
             errors = await self._carry_out(operations)
-        unreachable = self.why_no_path(desired.remotes)
+            if (operations, errors) == before:
+                # A lasting refusal: doing the same once more would end the same.
+                break
+            before = operations, errors
+        unreachable = paths.reasons(found)
+        unreadable = [*seen.unreadable.values(), *filter(None, [seen.rules_unreadable])]
         return Report(
             paths={remote.peer: unreachable.get(remote.peer) for remote in desired.remotes},
-            gone=tuple(p.workload for p in desired.ports if p.namespace in seen.gone),
-            errors=tuple(dict.fromkeys([*errors, *seen.unreadable.values()])),
+            gone=tuple(p.workload for p in desired.ports if self._is_gone(p, seen)),
+            errors=tuple(dict.fromkeys([*errors, *unreadable])),
             blocked=blocked,
             mtu=overlay_mtu(self.config, seen),
         )
 
-    async def _look(self, desired: Desired) -> Observed:
+    def _is_gone(self, port: Port, seen: Observed) -> bool:
+        return self.config.outside(port.workload) in seen.gone
+
+    async def _look_and_plan(self, desired: Desired, found: paths.Paths) -> _Look:
+        """Look and say what to do, both in the thread: either takes long in a large cluster."""
+
+        def look() -> _Look:
+            seen: Observed | None = None
+            try:
+                seen = self._kernel.observe(self.config, desired)
+                return _Look(seen, plan(self.config, desired, seen, found))
+            except DataplaneError as error:
+                return _Look(seen, blocked=str(error))
+
+        self._count_look()
+        return await self._in_thread(look)
+
+    def _count_look(self) -> None:
         self._statistics = evolve(self._statistics, looks=self._statistics.looks + 1)
+
+    async def _look(self, desired: Desired) -> Observed:
+        self._count_look()
         return await self._in_thread(partial(self._kernel.observe, self.config, desired))
 
     async def _carry_out(self, operations: Sequence[Operation]) -> list[str]:

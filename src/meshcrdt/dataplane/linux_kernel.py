@@ -89,7 +89,7 @@ class LinuxKernel:
             bridge, vxlan = found.get(config.bridge), found.get(config.vxlan)
             forwarding, tied = observe.entries(sock, vxlan) if vxlan else (frozenset(), frozenset())
             known = observe.neighbours(sock, bridge.index) if bridge else frozenset()
-            mtu = observe.underlay_mtu(config, sock)
+            mtu = observe.underlay_mtu(config, found, held)
         gone: set[str] = set()
         unreadable: dict[str, str] = {}
         visits: dict[str, observe.NamespaceSeen] = {}
@@ -97,12 +97,12 @@ class LinuxKernel:
             try:
                 visits[name] = observe.visit(port, found.get(name))
             except NamespaceGone:
-                gone.add(port.namespace)
+                gone.add(name)
             except DataplaneError as error:
-                unreadable[port.namespace] = str(error)
+                unreadable[name] = str(error)
             except OSError as error:
-                unreadable[port.namespace] = f"{port.namespace}: {_reason(error)}"
-        rules = self._rules.seen()
+                unreadable[name] = f"{port.namespace}: {_reason(error)}"
+        rules, rules_unreadable = self._seen_rules()
         return Observed(
             underlay_mtu=mtu,
             bridge=observe.bridge_seen(bridge, held) if bridge else None,
@@ -117,32 +117,48 @@ class LinuxKernel:
                 for name, link in found.items()
                 if name.startswith(config.outside_prefix) and link.kind == "veth"
             },
-            own_defaults={wanted[name].namespace: v.own_defaults for name, v in visits.items()},
+            own_defaults={name: visit.own_defaults for name, visit in visits.items()},
             forwarding=forwarding,
             bridge_forwarding=tied,
             neighbours=known,
             gone=frozenset(gone),
             unreadable=unreadable,
             rules=rules,
+            rules_unreadable=rules_unreadable,
             is_forwarding=read_setting(_FORWARD) == "1",
             is_forwarding_v6=read_setting(_FORWARD_V6) == "1",
             was_forwarding=not self._rules.restore_forwarding,
         )
+
+    def _seen_rules(self) -> tuple[str | None, str | None]:
+        """Return (our rules, why they cannot be looked at)."""
+        try:
+            return self._rules.seen(), None
+        except DataplaneError as error:
+            return None, str(error)
 
     def apply(self, config: DataplaneConfig, operations: Sequence[op.Operation]) -> list[str]:
         """Apply in order, each on its own; return one line for each that failed."""
         failures: list[str] = []
         if not operations:
             return failures
-        with IPRoute() as route:
-            for operation in operations:
-                try:
-                    self._apply(route, operation)
-                except DataplaneError as error:
-                    failures.append(str(error))
-                except (NetlinkError, OSError, subprocess.SubprocessError) as error:
-                    failures.append(f"{_shown(operation)}: {_reason(error)}")
+        try:
+            with IPRoute() as route:
+                for operation in operations:
+                    self._try(route, operation, failures)
+        except (NetlinkError, OSError) as error:
+            failures.append(f"cannot change the kernel: {_reason(error)}")
         return failures
+
+    def _try(self, route: Any, operation: op.Operation, failures: list[str]) -> None:
+        """Apply one operation; add a line to `failures` when it cannot be."""
+        try:
+            self._apply(route, operation)
+        except DataplaneError as error:
+            failures.append(str(error))
+        except (NetlinkError, OSError, ValueError, subprocess.SubprocessError) as error:
+            # ValueError: a text that is no address or MAC is one entry's fault alone.
+            failures.append(f"{_shown(operation)}: {_reason(error)}")
 
     def _apply(self, route: Any, operation: op.Operation) -> None:
         match operation:

@@ -14,6 +14,7 @@ from ipaddress import ip_address, ip_interface, ip_network
 
 from attrs import field, frozen
 
+from meshcrdt.base.macs import parse_mac
 from meshcrdt.dataplane.mac import mac_from_seed, mac_of
 from meshcrdt.errors import UsageError
 
@@ -136,7 +137,7 @@ class Endpoint:
     """An overlay address that another host carries (a workload's, or that host's own)."""
 
     address: str = field(converter=_address)
-    mac: str
+    mac: str = field(converter=parse_mac)
     peer: str
     """The peer whose host carries it; its tunnel address follows from `Remote`."""
 
@@ -167,7 +168,7 @@ class Port:
     """What the path stood for when it was attached (`namespaces.resolve_target`)."""
     inside: str = field(default=INSIDE_NAME, converter=interface_name)
     addresses: tuple[str, ...] = field(default=(), converter=_interfaces)
-    mac: str = field()
+    mac: str = field(converter=parse_mac)
 
     @mac.default
     def _derived(self) -> str:

@@ -23,8 +23,8 @@ NEW_ADDRESS, DEL_ADDRESS, GET_ADDRESS = 20, 21, 22
 NEW_ROUTE, DEL_ROUTE, GET_ROUTE = 24, 25, 26
 NEW_NEIGHBOUR, DEL_NEIGHBOUR, GET_NEIGHBOUR = 28, 29, 30
 
-REACHABLE, STALE, NO_ARP, PERMANENT = 0x02, 0x04, 0x40, 0x80
-"""Neighbour states."""
+NO_ARP, PERMANENT = 0x40, 0x80
+"""Neighbour states that say: a person or program entered it."""
 FLAG_SELF, FLAG_MASTER = 0x02, 0x04
 """Which table: the device's own, or its bridge's. Without SELF a VXLAN port's destination
 is silently dropped, because the entry goes to the bridge."""
@@ -82,12 +82,12 @@ def address_family(address: str) -> int:
     return socket.AF_INET if ip_address(address).version == 4 else socket.AF_INET6
 
 
-def forwarding_body(index: int, mac: str, host: str | None) -> bytes:
+def forwarding_body(index: int, mac: str, host: str) -> bytes:
     """Return the body of an entry in a VXLAN device's own table."""
     flags = PERMANENT | NO_ARP
     body = NEIGHBOUR_HEADER.pack(socket.AF_BRIDGE, index, flags, FLAG_SELF, 0)
     body += attribute(NEIGHBOUR_MAC, mac_bytes(mac))
-    return body + (attribute(NEIGHBOUR_ADDRESS, ip_address(host).packed) if host else b"")
+    return body + attribute(NEIGHBOUR_ADDRESS, ip_address(host).packed)
 
 
 def bridge_body(index: int, mac: str) -> bytes:

@@ -6,6 +6,7 @@ remembered, so that later looks tell an untouched table from a changed one.
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 
@@ -18,6 +19,13 @@ _ABSENT = (
     "packets from strangers on the underlay are not dropped"
 )
 
+_SIGNS_OF_ABSENCE = (
+    "Error: No such file or directory",
+    "Error: Could not process rule: No such file or directory",
+    "not supported",
+)
+"""How nft says that there is no table; the last where the kernel has no nftables at all."""
+
 
 class Rules:
     """One nftables table of this network namespace."""
@@ -28,7 +36,10 @@ class Rules:
         self._restore_forwarding = False
 
     def seen(self) -> str | None:
-        """Return the text that we rendered, "" for another, None for no table (or no nft)."""
+        """Return the text that we rendered, "" for another, None for no table (or no nft).
+
+        Raises DataplaneError when nft cannot tell: then there may be one.
+        """
         listed = self._list()
         if listed is None:
             return None
@@ -60,19 +71,21 @@ class Rules:
         self._restore_forwarding = False
 
     def _list(self) -> str | None:
-        if shutil.which("nft") is None:
-            return None
         try:
             return _nft("list", "table", "inet", self._table)
-        except DataplaneError:
+        except NoTable:
             return None
+
+
+class NoTable(DataplaneError):
+    """There is no such table: nft says so, or this host can have none."""
 
 
 def _nft(*arguments: str, script: str | None = None) -> str:
     """Run nft and return what it prints. Raises DataplaneError."""
     program = shutil.which("nft")
     if program is None:
-        raise DataplaneError(_ABSENT)
+        raise NoTable(_ABSENT)
     try:
         done = subprocess.run(
             [program, *arguments],
@@ -81,10 +94,12 @@ def _nft(*arguments: str, script: str | None = None) -> str:
             text=True,
             timeout=_TIMEOUT_S,
             check=False,
+            env={**os.environ, "LC_ALL": "C"},
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise DataplaneError(f"nft: {error}") from error
     if done.returncode != 0:
         lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-        raise DataplaneError(f"nft: {lines[0]}")
+        is_absence = any(sign in lines[0] for sign in _SIGNS_OF_ABSENCE)
+        raise (NoTable if is_absence else DataplaneError)(f"nft: {lines[0]}")
     return done.stdout

@@ -166,11 +166,16 @@ def vxlan_seen(link: LinkSeen, names: dict[int, str]) -> VxlanSeen:
     )
 
 
-def underlay_mtu(config: DataplaneConfig, sock: RouteSocket) -> int | None:
-    """Return the MTU in bytes of the device that holds this host's tunnel address."""
+def underlay_mtu(
+    config: DataplaneConfig, found: dict[str, LinkSeen], held: list[tuple[int, str]]
+) -> int | None:
+    """Return the MTU in bytes of the device that holds this host's tunnel address.
+
+    `found` and `held` are the host's devices and addresses.
+    """
     local = local_address(config)
-    by_index = {link.index: link for link in links(sock).values()}
-    for index, text in addresses(sock):
+    by_index = {link.index: link for link in found.values()}
+    for index, text in held:
         if text.partition("/")[0] == local and index in by_index:
             return by_index[index].mtu
     return None

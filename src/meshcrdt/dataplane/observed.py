@@ -75,13 +75,19 @@ class Observed:
     neighbours: frozenset[tuple[str, str]] = frozenset()
     """Permanent neighbours on the bridge: (address, MAC)."""
     gone: frozenset[str] = frozenset()
-    """Namespace paths of desired ports that do not exist."""
+    """Names of desired ports (as in `ports`) whose namespace does not exist any more.
+
+    Not paths: one path can stand for the namespace that a port was attached in, which is
+    gone, and for another one that a later port is attached in.
+    """
     unreadable: Mapping[str, str] = {}
-    """Namespace path -> why it exists and cannot be looked into."""
+    """Name of a desired port -> why its namespace exists and cannot be looked into."""
     own_defaults: Mapping[str, frozenset[int]] = {}
-    """Namespace path -> IP versions for which the workload has a default route of its own."""
+    """Name of a desired port -> IP versions for which its workload has an own default route."""
     rules: str | None = None
     """Our nftables table: what we rendered, "" when it is not known to be that, None = none."""
+    rules_unreadable: str | None = None
+    """Why our nftables table could not be looked at, or None."""
     is_forwarding: bool = False
     """The host forwards IPv4."""
     is_forwarding_v6: bool = False

@@ -8,7 +8,7 @@ subnets, and ours lies in THEIRS. The reason names what is missing, for `attach`
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 from attrs import frozen
@@ -32,6 +32,10 @@ class NoPath:
     """No workload traffic goes there; `reason` is one line."""
 
     reason: str
+
+
+Paths = Mapping[Remote, ClearPath | NoPath]
+"""Another host -> the path to it, or why there is none."""
 
 
 def overhead_bytes(address: str) -> int:
@@ -96,17 +100,29 @@ def why_no_trust(config: DataplaneConfig) -> str | None:
     return None
 
 
+def paths_to(config: DataplaneConfig, remotes: Iterable[Remote]) -> Paths:
+    """Return the path to each host, or why there is none."""
+    return {remote: path_to(config, remote) for remote in remotes}
+
+
+def reasons(paths: Paths) -> dict[str, str]:
+    """Return peer -> one line, for every remote that has no path."""
+    found = paths.items()
+    return {remote.peer: path.reason for remote, path in found if isinstance(path, NoPath)}
+
+
 def why_no_path(config: DataplaneConfig, remotes: Iterable[Remote]) -> dict[str, str]:
     """Return peer -> one line, for every remote that has no path."""
-    found = ((remote.peer, path_to(config, remote)) for remote in remotes)
-    return {peer: path.reason for peer, path in found if isinstance(path, NoPath)}
+    return reasons(paths_to(config, remotes))
 
 
-def tunnel_sources(config: DataplaneConfig, remotes: Iterable[Remote]) -> tuple[str, ...]:
+def tunnel_sources(
+    config: DataplaneConfig, remotes: Iterable[Remote], paths: Paths
+) -> tuple[str, ...]:
     """Return every address that tunnel packets may come from, sorted."""
     sources: set[IPv4Address | IPv6Address] = set()
     for remote in remotes:
-        if isinstance(path_to(config, remote), ClearPath):
+        if isinstance(paths[remote], ClearPath):
             sources.update(
                 ip_address(text) for text in remote.underlay if _within(text, config.trusted)
             )

@@ -41,7 +41,7 @@ from meshcrdt.dataplane.operations import (
     SetRules,
     SetUp,
 )
-from meshcrdt.dataplane.paths import ClearPath, local_address, overhead_bytes, path_to
+from meshcrdt.dataplane.paths import ClearPath, Paths, local_address, overhead_bytes, paths_to
 from meshcrdt.dataplane.rules import rules_text
 
 _UNDERLAY_MTU_DEFAULT = 1500
@@ -56,13 +56,17 @@ def overlay_mtu(config: DataplaneConfig, observed: Observed) -> int:
     return underlay - overhead_bytes(local or "0.0.0.0")
 
 
-def plan(config: DataplaneConfig, desired: Desired, observed: Observed) -> list[Operation]:
+def plan(
+    config: DataplaneConfig, desired: Desired, observed: Observed, paths: Paths | None = None
+) -> list[Operation]:
     """Return the operations that make `observed` into `desired`, in order.
 
+    `paths` are those to the desired remotes, where somebody found them already.
     Raises DataplaneError when a device of another kind has one of our names: it is not
     ours to remove.
     """
     mtu = overlay_mtu(config, observed)
+    known = paths_to(config, desired.remotes) if paths is None else paths
     operations: list[Operation] = []
     wanted = {config.outside(port.workload): port for port in desired.ports}
     operations += [RemoveLink(name=name) for name in sorted(set(observed.ports) - set(wanted))]
@@ -71,11 +75,12 @@ def plan(config: DataplaneConfig, desired: Desired, observed: Observed) -> list[
     operations += _vxlan(config, observed, mtu)
     for name, port in sorted(wanted.items()):
         # Where one cannot look, nothing is changed: what works there goes on working.
-        if port.namespace not in observed.gone and port.namespace not in observed.unreadable:
-            gateways = _gateways(desired, port, observed)
+        if name not in observed.gone and name not in observed.unreadable:
+            gateways = _gateways(desired, name, port, observed)
             operations += _port(config, name, port, observed.ports.get(name), gateways, mtu)
-    operations += _entries(config, desired, observed)
-    operations += _rules(config, desired, observed)
+    operations += _entries(config, desired, observed, known)
+    if observed.rules_unreadable is None:
+        operations += _rules(observed, desired, rules_text(config, desired, known))
     return operations
 
 
@@ -88,7 +93,7 @@ def plan_removal(config: DataplaneConfig, observed: Observed) -> list[Operation]
         operations.append(RemoveLink(name=config.bridge))
     if not observed.was_forwarding and observed.is_forwarding:
         operations.append(DenyForwarding())
-    if observed.rules is not None:
+    if observed.rules is not None or observed.rules_unreadable is not None:
         operations.append(RemoveRules())
     return operations
 
@@ -213,11 +218,11 @@ def _inside(
     )
 
 
-def _gateways(desired: Desired, port: Port, observed: Observed) -> frozenset[str]:
+def _gateways(desired: Desired, name: str, port: Port, observed: Observed) -> frozenset[str]:
     """Return the default routes that we should make: none beside the workload's own."""
     if desired.gateway.exposure is not Exposure.OUTSIDE:
         return frozenset()
-    own = observed.own_defaults.get(port.namespace, frozenset())
+    own = observed.own_defaults.get(name, frozenset())
     networks = [ip_interface(text).network for text in port.addresses]
     chosen: dict[int, str] = {}
     for text in desired.gateway.addresses:
@@ -231,8 +236,10 @@ def _gateways(desired: Desired, port: Port, observed: Observed) -> frozenset[str
     return frozenset(chosen.values())
 
 
-def _entries(config: DataplaneConfig, desired: Desired, observed: Observed) -> Iterator[Operation]:
-    hosts, neighbours = _wanted_entries(config, desired)
+def _entries(
+    config: DataplaneConfig, desired: Desired, observed: Observed, paths: Paths
+) -> Iterator[Operation]:
+    hosts, neighbours = _wanted_entries(config, desired, paths)
     have: dict[str, set[str]] = {}
     for mac, host in observed.forwarding:
         have.setdefault(mac, set()).add(host)
@@ -265,21 +272,21 @@ def _entries(config: DataplaneConfig, desired: Desired, observed: Observed) -> I
 
 
 def _wanted_entries(
-    config: DataplaneConfig, desired: Desired
+    config: DataplaneConfig, desired: Desired, paths: Paths
 ) -> tuple[dict[str, str], dict[str, str]]:
     """Return (MAC -> tunnel address, address -> MAC) of all that other hosts carry.
 
     An address of this host wins over a remote's claim to it, and of two remotes the one
     with the lower peer id: deterministic, so that no two runs fight.
     """
-    paths = {remote.peer: path_to(config, remote) for remote in desired.remotes}
+    by_peer = {remote.peer: paths[remote] for remote in desired.remotes}
     own = {str(ip_interface(text).ip) for port in desired.ports for text in port.addresses}
     own |= {str(ip_interface(text).ip) for text in desired.gateway.addresses}
     own_macs = {port.mac for port in desired.ports} | {desired.bridge_mac(config)}
     hosts: dict[str, str] = {}
     neighbours: dict[str, str] = {}
     for endpoint in sorted(desired.endpoints, key=lambda e: (e.peer, e.address, e.mac)):
-        path = paths.get(endpoint.peer)
+        path = by_peer.get(endpoint.peer)
         is_own = endpoint.address in own or endpoint.mac in own_macs
         if is_own or endpoint.address in neighbours or not isinstance(path, ClearPath):
             continue
@@ -288,8 +295,8 @@ def _wanted_entries(
     return hosts, neighbours
 
 
-def _rules(config: DataplaneConfig, desired: Desired, observed: Observed) -> Iterator[Operation]:
-    text, seen = rules_text(config, desired), observed.rules
+def _rules(observed: Observed, desired: Desired, text: str) -> Iterator[Operation]:
+    seen = observed.rules
     restore = not observed.was_forwarding
     needs_forwarding = desired.gateway.exposure is Exposure.OUTSIDE
     if needs_forwarding and not observed.is_forwarding:

@@ -12,18 +12,18 @@ from collections.abc import Iterable
 from ipaddress import ip_address, ip_network
 
 from meshcrdt.dataplane.model import DataplaneConfig, Desired, Exposure
-from meshcrdt.dataplane.paths import local_address, tunnel_sources
+from meshcrdt.dataplane.paths import Paths, local_address, tunnel_sources
 
 RESTORE_MARK = "ip_forward was off"
 _KEEP_MARK = "nothing to put back"
 
 
-def rules_text(config: DataplaneConfig, desired: Desired) -> str:
-    """Return the body of our table, or "" when nothing needs it."""
+def rules_text(config: DataplaneConfig, desired: Desired, paths: Paths) -> str:
+    """Return the body of our table, or "" when nothing needs it; `paths` are to the remotes."""
     chains: list[str] = []
     local = local_address(config)
     if local is not None:
-        chains.append(_guard(config, tunnel_sources(config, desired.remotes)))
+        chains.append(_guard(config, tunnel_sources(config, desired.remotes, paths)))
     if desired.gateway.exposure is Exposure.OUTSIDE:
         chains.append(_masquerade(config))
     return "\n".join(chains)

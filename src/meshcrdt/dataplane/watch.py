@@ -9,6 +9,7 @@ a veth pair leads to.
 from __future__ import annotations
 
 import errno
+import logging
 import socket
 from types import TracebackType
 
@@ -23,6 +24,9 @@ _NETLINK_NETFILTER = 12
 _SOL_NETLINK = 270
 _LISTEN_ALL_NAMESPACES = 8
 _RECEIVE_BYTES = 1 << 18
+_NO_NFTABLES = {errno.EPROTONOSUPPORT, errno.EAFNOSUPPORT, errno.EOPNOTSUPP, errno.ENOENT}
+
+log = logging.getLogger("meshcrdt.dataplane")
 
 
 def is_telling(data: bytes) -> bool:
@@ -62,10 +66,19 @@ class Watch:
         return watch
 
     @classmethod
-    async def open_rules(cls) -> Watch:
-        """Return a watch of nftables. Raises OSError when the kernel has none."""
-        watch = cls(_NETLINK_NETFILTER, (_NFT_GROUP,))
-        await watch._bind()
+    async def open_rules(cls) -> Watch | None:
+        """Return a watch of nftables, or None where they cannot be watched.
+
+        A kernel without nftables has no changes of them either; for any other reason, which
+        the log tells, the periodic look is what is left.
+        """
+        try:
+            watch = cls(_NETLINK_NETFILTER, (_NFT_GROUP,))
+            await watch._bind()
+        except OSError as error:
+            if error.errno not in _NO_NFTABLES:
+                log.warning("changes of nftables cannot be watched: %s", error.strerror or error)
+            return None
         return watch
 
     async def _bind(self) -> None:

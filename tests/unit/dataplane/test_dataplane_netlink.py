@@ -14,6 +14,7 @@ from meshcrdt.dataplane import netlink
 from meshcrdt.dataplane.watch import is_telling
 
 HEADER = struct.Struct("=IHHII")
+REACHABLE, STALE = 0x02, 0x04
 
 
 def packed(kind: int, body: bytes) -> bytes:
@@ -71,12 +72,12 @@ def test_a_neighbour_is_permanent(address: str, family: int) -> None:
 @pytest.mark.parametrize(
     ("kind", "family", "state", "expected"),
     [
-        (netlink.NEW_NEIGHBOUR, socket.AF_INET, netlink.REACHABLE, False),
-        (netlink.NEW_NEIGHBOUR, socket.AF_INET, netlink.STALE, False),
-        (netlink.DEL_NEIGHBOUR, socket.AF_INET, netlink.STALE, False),
+        (netlink.NEW_NEIGHBOUR, socket.AF_INET, REACHABLE, False),
+        (netlink.NEW_NEIGHBOUR, socket.AF_INET, STALE, False),
+        (netlink.DEL_NEIGHBOUR, socket.AF_INET, STALE, False),
         (netlink.DEL_NEIGHBOUR, socket.AF_INET, netlink.PERMANENT, True),
-        (netlink.NEW_NEIGHBOUR, socket.AF_BRIDGE, netlink.REACHABLE, False),
-        (netlink.DEL_NEIGHBOUR, socket.AF_BRIDGE, netlink.REACHABLE, True),
+        (netlink.NEW_NEIGHBOUR, socket.AF_BRIDGE, REACHABLE, False),
+        (netlink.DEL_NEIGHBOUR, socket.AF_BRIDGE, REACHABLE, True),
         (netlink.NEW_NEIGHBOUR, socket.AF_BRIDGE, netlink.NO_ARP, True),
     ],
 )

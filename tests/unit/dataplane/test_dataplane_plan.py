@@ -23,6 +23,7 @@ from meshcrdt.dataplane.model import (
     Remote,
 )
 from meshcrdt.dataplane.plan import overlay_mtu, plan, plan_removal
+from meshcrdt.errors import UsageError
 
 TRUSTED = ("192.168.0.0/16",)
 
@@ -277,9 +278,52 @@ def test_a_namespace_that_cannot_be_looked_into_is_left_alone() -> None:
     closed = evolve(
         seen,
         ports={name: evolve(seen.ports[name], inside=None)},
-        unreadable={mine.namespace: "not permitted"},
+        unreadable={name: "not permitted"},
     )
     assert plan(where, wanted, closed) == []
+
+
+def test_a_port_in_a_vanished_namespace_takes_no_other_with_it_under_the_same_path() -> None:
+    where, path = config(), "/run/netns/shared"
+    old = port(1, namespace=path, identity="4:101")
+    kernel = FakeKernel(namespaces={path}, identities={path: "4:101"})
+    settle(kernel, Desired(ports=(old,)), where)
+    kernel.replace_namespace(path, "4:202")
+    new = port(2, namespace=path, identity="4:202")
+    both = Desired(ports=(old, new))
+    settle(kernel, both, where)
+    seen = kernel.observe(where, both)
+    assert seen.gone == {where.outside("w1")}
+    inside = seen.ports[where.outside("w2")].inside
+    assert inside is not None
+    assert inside.addresses == {"10.32.0.2/12"}
+
+
+def test_a_mac_in_upper_case_is_the_same_mac() -> None:
+    where, kernel = config(), FakeKernel()
+    loud = Endpoint(address="10.32.1.5", mac="02:00:00:00:00:AB", peer="p2")
+    settle(kernel, Desired(remotes=(remote(2),), endpoints=(loud,)), where)
+    # What a kernel shows is in lower case.
+    assert kernel.forwarding == {("02:00:00:00:00:ab", "192.168.0.2")}
+    assert port(1, mac="02:00:00:00:00:AB").mac == "02:00:00:00:00:ab"
+
+
+@pytest.mark.parametrize("mac", ["", "junk", "02:00:00:00:00", "02-00-00-00-00-01", "0:0:0:0:0:0"])
+def test_what_is_no_mac_is_named(mac: str) -> None:
+    with pytest.raises(UsageError, match=repr(mac)):
+        Endpoint(address="10.32.1.5", mac=mac, peer="p2")
+    with pytest.raises(UsageError, match=repr(mac)):
+        port(1, mac=mac)
+
+
+def test_rules_that_cannot_be_looked_at_are_left_alone_and_removed_with_the_rest() -> None:
+    where, kernel = config(), FakeKernel()
+    exposed = Desired(gateway=Gateway(exposure=Exposure.OUTSIDE), remotes=(remote(2),))
+    seen = evolve(kernel.observe(where, exposed), rules=None, rules_unreadable="nft: timed out")
+    kinds = {type(operation) for operation in plan(where, exposed, seen)}
+    assert not kinds & {op.SetRules, op.RemoveRules, op.AllowForwarding}
+    assert op.CreateBridge in kinds
+    assert op.RemoveRules() in plan_removal(where, seen)
 
 
 def test_a_device_of_another_kind_is_left_alone_and_named() -> None:

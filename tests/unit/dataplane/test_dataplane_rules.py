@@ -24,6 +24,7 @@ from meshcrdt.dataplane.paths import (
     NoPath,
     local_address,
     path_to,
+    paths_to,
     tunnel_sources,
     why_no_path,
 )
@@ -44,6 +45,10 @@ def config(**changes: Any) -> DataplaneConfig:
 def remote(**changes: Any) -> Remote:
     base: dict[str, Any] = {"underlay": ("10.1.0.2",), "trusted": ("10.1.0.0/16",)}
     return Remote(peer="aa", name="n2", **{**base, **changes})
+
+
+def rules(where: DataplaneConfig, wanted: Desired) -> str:
+    return rules_text(where, wanted, paths_to(where, wanted.remotes))
 
 
 def test_both_ends_trusting_is_a_path() -> None:
@@ -92,7 +97,7 @@ def test_no_path_is_ever_chosen_that_either_end_does_not_trust(
         assert nets[path.host[:4]] in ours
         assert nets[path.local[:4]] in theirs
         assert path.host[:2] == path.local[:2], "one family"
-        assert path.host in tunnel_sources(where, [other])
+        assert path.host in tunnel_sources(where, [other], paths_to(where, [other]))
 
 
 def test_overlaps_name_both_and_spare_our_own_and_the_default_route() -> None:
@@ -187,7 +192,7 @@ def test_every_derived_name_fits_linux_and_differs_between_bridges(
 def test_the_guard_accepts_known_hosts_and_drops_the_rest_of_our_vni() -> None:
     where = config(trusted=("10.1.0.0/16", "fd00::/64"))
     known = remote(underlay=("10.1.0.2", "fd00::2", "192.168.0.2"))
-    text = rules_text(where, Desired(remotes=(known, remote(trusted=()))))
+    text = rules(where, Desired(remotes=(known, remote(trusted=()))))
     assert "udp dport 6784 @th,96,24 0x2a ip saddr { 10.1.0.2 } accept" in text
     assert "udp dport 6784 @th,96,24 0x2a ip6 saddr { fd00::2 } accept" in text
     assert text.index("accept") < text.index("0x2a drop")
@@ -197,11 +202,11 @@ def test_the_guard_accepts_known_hosts_and_drops_the_rest_of_our_vni() -> None:
 
 def test_masquerading_is_for_the_exposed_alone() -> None:
     exposed = Desired(gateway=Gateway(exposure=Exposure.OUTSIDE))
-    text = rules_text(config(trusted=()), exposed)
+    text = rules(config(trusted=()), exposed)
     assert 'ip saddr 10.32.0.0/12 ip daddr != 10.32.0.0/12 oifname != "meshcrdt" masquerade' in text
     assert 'ip6 daddr fd32::/48 ip6 saddr != fd32::/48 oifname "meshcrdt" masquerade' in text
     assert "guard" not in text
-    assert rules_text(config(trusted=()), Desired()) == ""
+    assert rules(config(trusted=()), Desired()) == ""
 
 
 def test_the_script_replaces_only_our_table() -> None:

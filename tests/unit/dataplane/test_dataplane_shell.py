@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
+from attrs import evolve
 
 from meshcrdt.abc import Dataplane
+from meshcrdt.dataplane import linux, paths
 from meshcrdt.dataplane import operations as op
 from meshcrdt.dataplane.errors import DataplaneError, DataplaneOff, NamespaceGone
 from meshcrdt.dataplane.fake import FakeKernel
@@ -23,7 +28,11 @@ from meshcrdt.dataplane.model import (
 )
 from meshcrdt.dataplane.namespaces import call_inside, opened, resolve_target, target_path
 from meshcrdt.dataplane.none import OFF, open_none
+from meshcrdt.dataplane.observed import Observed
 from meshcrdt.dataplane.overlap import HostRoute
+from meshcrdt.dataplane.paths import ClearPath, NoPath, path_to
+from meshcrdt.dataplane.plan import plan
+from meshcrdt.dataplane.watch import Watch
 from meshcrdt.errors import UsageError
 
 TRUSTED = ("192.168.0.0/16",)
@@ -79,6 +88,83 @@ async def test_what_the_kernel_refuses_is_reported_and_the_rest_applied() -> Non
     assert report.blocked is None, "the rest was done"
     assert kernel.bridge is not None
     assert dataplane.statistics().failures == 3, "a refusal is tried again, not for ever"
+
+
+async def test_a_lasting_refusal_costs_two_looks_and_no_third() -> None:
+    kernel = StubbornKernel(namespaces={PORT.namespace})
+    dataplane = LinuxDataplane(CONFIG, kernel)
+    await dataplane.apply(Desired(ports=(PORT,)))
+    before = dataplane.statistics()
+    report = await dataplane.apply(Desired(ports=(PORT,)))
+    after = dataplane.statistics()
+    assert (after.looks - before.looks, after.failures - before.failures) == (2, 2)
+    assert report.errors == ("CreatePort: not permitted",)
+
+
+async def test_a_workload_is_gone_and_a_later_one_under_its_path_is_not() -> None:
+    path = PORT.namespace
+    kernel = FakeKernel(namespaces={path}, identities={path: "4:202"})
+    dataplane = LinuxDataplane(CONFIG, kernel)
+    old = evolve(PORT, identity="4:101")
+    new = Port(workload="w2", namespace=path, identity="4:202", addresses=("10.32.0.2/12",))
+    report = await dataplane.apply(Desired(ports=(old, new)))
+    assert (report.gone, report.errors) == (("w1",), ())
+    assert set(kernel.links) == {CONFIG.outside("w2")}
+
+
+async def test_looking_and_planning_leave_the_loop_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: set[int] = set()
+    asked: list[str] = []
+
+    def noting_plan(*args: Any) -> list[op.Operation]:
+        threads.add(threading.get_ident())
+        return plan(*args)
+
+    def noting_path(config: DataplaneConfig, remote: Remote) -> ClearPath | NoPath:
+        threads.add(threading.get_ident())
+        asked.append(remote.peer)
+        return path_to(config, remote)
+
+    monkeypatch.setattr(linux, "plan", noting_plan)
+    monkeypatch.setattr(paths, "path_to", noting_path)
+    dataplane = LinuxDataplane(CONFIG, FakeKernel())
+    report = await dataplane.apply(Desired(remotes=REMOTES))
+    assert sorted(report.paths) == sorted(asked) == ["p2", "p3"], "each path is found once"
+    assert threading.get_ident() not in threads
+
+
+async def test_rules_that_cannot_be_looked_at_are_told_and_the_rest_is_applied() -> None:
+    class Blind(FakeKernel):
+        def observe(self, config: DataplaneConfig, desired: Desired) -> Observed:
+            return evolve(super().observe(config, desired), rules_unreadable="nft: timed out")
+
+    kernel = Blind()
+    dataplane = LinuxDataplane(CONFIG, kernel)
+    report = await dataplane.apply(Desired(remotes=REMOTES))
+    assert (report.errors, report.blocked) == (("nft: timed out",), None)
+    assert kernel.bridge is not None
+    assert kernel.rules is None
+
+
+@pytest.mark.parametrize(
+    ("code", "is_told"),
+    [(errno.EPROTONOSUPPORT, False), (errno.ENOENT, False), (errno.EPERM, True)],
+)
+async def test_nftables_that_cannot_be_watched_stop_nothing(
+    code: int,
+    is_told: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def refused(watch: Watch) -> None:
+        watch.close()
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(Watch, "_bind", refused)
+    assert await Watch.open_rules() is None
+    assert [os.strerror(code) in record.getMessage() for record in caplog.records] == [
+        True
+    ] * is_told
 
 
 async def test_a_foreign_device_is_an_error_of_the_report() -> None:

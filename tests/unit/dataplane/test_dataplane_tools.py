@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from pathlib import Path
 
 import pytest
 
+from meshcrdt.dataplane import operations as op
 from meshcrdt.dataplane.errors import DataplaneError
 from meshcrdt.dataplane.model import DataplaneConfig
 from meshcrdt.dataplane.nft import Rules
@@ -65,6 +67,91 @@ def test_a_later_daemon_reads_what_to_put_back(nft: Path) -> None:
     assert later.restore_forwarding, "the note is kept when somebody removes the table"
     later.forget()
     assert not later.restore_forwarding
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Error: No such file or directory",
+        "Error: Could not process rule: No such file or directory",
+        "Unable to initialize Netlink socket: Protocol not supported",
+    ],
+)
+def test_what_nft_says_of_an_absent_table(line: str, nft: Path) -> None:
+    (nft.parent / "nft").write_text(f"#!/bin/sh\necho '{line}' >&2; exit 1\n")
+    assert Rules("t").seen() is None
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Error: Could not process rule: Device or resource busy",
+        "nft: error while loading shared libraries: libnftables.so.1: cannot open shared object "
+        "file: No such file or directory",
+    ],
+)
+def test_an_nft_that_cannot_tell_is_taken_for_no_absence(line: str, nft: Path) -> None:
+    (nft.parent / "nft").write_text(f"#!/bin/sh\necho '{line}' >&2; exit 1\n")
+    with pytest.raises(DataplaneError) as caught:
+        Rules("t").seen()
+    assert str(caught.value) == f"nft: {line}"
+
+
+def test_an_nft_that_hangs_is_taken_for_no_absence(
+    nft: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (nft.parent / "nft").write_text("#!/bin/sh\nexec sleep 60\n")
+    monkeypatch.setattr("meshcrdt.dataplane.nft._TIMEOUT_S", 0.05)
+    with pytest.raises(DataplaneError, match="timed out"):
+        Rules("t").seen()
+
+
+def test_one_bad_text_is_one_failure_and_the_rest_is_applied(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pytest.importorskip("pyroute2")
+    from meshcrdt.dataplane import linux_kernel
+
+    applied: list[str] = []
+
+    class Route:
+        def __enter__(self) -> Route:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+        def link_lookup(self, ifname: str) -> list[int]:
+            return [2**30]
+
+        def link(self, verb: str, **details: object) -> None:
+            applied.append(verb)
+
+    monkeypatch.setattr(linux_kernel, "IPRoute", Route)
+    failures = linux_kernel.LinuxKernel(CONFIG).apply(
+        CONFIG,
+        [
+            op.SetForwarding(name="vx", entries=(("not a mac", "192.0.2.1"),)),
+            op.SetUp(name="vx"),
+        ],
+    )
+    assert len(failures) == 1
+    assert failures[0].startswith("SetForwarding vx: ")
+    assert applied == ["set"]
+
+
+def test_a_kernel_that_cannot_be_asked_is_a_failure_and_raises_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pytest.importorskip("pyroute2")
+    from meshcrdt.dataplane import linux_kernel
+
+    def no_socket() -> None:
+        raise OSError(errno.EMFILE, "too many")
+
+    monkeypatch.setattr(linux_kernel, "IPRoute", no_socket)
+    failures = linux_kernel.LinuxKernel(CONFIG).apply(CONFIG, [op.SetUp(name="vx")])
+    assert failures == [f"cannot change the kernel: {os.strerror(errno.EMFILE)}"]
 
 
 def test_without_root_the_way_out_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
