@@ -33,12 +33,14 @@ class Allocations:
         self._subnet_set: frozenset[Cidr] = frozenset()
         self._cooling: deque[tuple[float, Address]] = deque()
         self._cooling_until: dict[Address, float] = {}
+        self._changes = 0
 
     def __len__(self) -> int:
         return len(self._rows)
 
     def load(self, address: Address, row: AllocationRow, now: float) -> None:
         """Take over one durable row; its block must be there already."""
+        self._changes += 1
         self.space.take(address)
         self._rows[address] = row
         if row.use is Use.COOLING:
@@ -99,6 +101,11 @@ class Allocations:
         """Return every subnet in which a workload holds something; the same object while it is."""
         return self._subnet_set
 
+    @property
+    def changes(self) -> int:
+        """A count that grows with every write to what `check` looks at."""
+        return self._changes + self.space.changes
+
     # --- changes -----------------------------------------------------------------------
 
     def give_again(self, address: Address) -> Row | None:
@@ -110,6 +117,7 @@ class Allocations:
         row = self._rows[address]
         if row.use is Use.ALLOCATED:
             return None
+        self._changes += 1
         self._rows[address] = evolve(row, use=Use.ALLOCATED)
         return allocation_key(address), self._rows[address].encode()
 
@@ -127,6 +135,7 @@ class Allocations:
         return self._hold(address, AllocationRow(workload, subnet, Use.CLAIMED))
 
     def _hold(self, address: Address, row: AllocationRow) -> Row:
+        self._changes += 1
         self.space.take(address)
         self._rows[address] = row
         self._index(address, row)
@@ -134,6 +143,7 @@ class Allocations:
 
     def release(self, workload: str, address: Address, now: float) -> Row:
         """Take an address from the workload that holds it; it cools down."""
+        self._changes += 1
         held = self._workloads[workload]
         subnet = held.pop(address)
         if not held:
@@ -157,6 +167,7 @@ class Allocations:
         self._cooling_until[address] = until
 
     def _end_cooling(self, address: Address) -> None:
+        self._changes += 1
         del self._cooling_until[address]
         del self._rows[address]
         self.space.give_back(address)

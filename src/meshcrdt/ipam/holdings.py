@@ -37,6 +37,8 @@ class Holdings:
         self.allocations = Allocations(self.space, cooldown_s=limits.reuse_cooldown_s)
         self._blocks: dict[Cidr, Register] = {}
         self._doubt: Epoch | None = None
+        self._changes = 0
+        self._checked_at = -1
 
     def load_block(self, key: bytes, value: bytes) -> None:
         """Take over the row of a block; raises MalformedTree."""
@@ -87,6 +89,7 @@ class Holdings:
         )
 
     def _add(self, register: Register) -> None:
+        self._changes += 1
         self.space.add(register.cidr)
         self._blocks[register.cidr] = register
         self._registry.merge_register(register)
@@ -152,3 +155,14 @@ class Holdings:
             owner = register.owner
             if owner is None or owner.peer != self._me:
                 raise InternalError(f"holdings: {register.cidr} is held but owned by {owner}")
+        self._checked_at = self.changes
+
+    @property
+    def changes(self) -> int:
+        """A count that grows with every write to what `check` looks at."""
+        return self._changes + self.allocations.changes
+
+    def check_moved(self) -> None:
+        """The same, but what was not written since it was found sound is taken as sound."""
+        if self.changes != self._checked_at:
+            self.check()

@@ -374,5 +374,12 @@ class Ipam:
         self._engine.holdings.check()
         if self._engine.guardian is not None:
             self._engine.guardian.check()
+        self.check_moved()
+
+    def check_moved(self) -> None:
+        """The same, but what was not written since it was found sound is taken as sound."""
+        self._engine.holdings.check_moved()
+        if self._engine.guardian is not None:
+            self._engine.guardian.check_moved()
         if self._engine.is_draining and len(self._engine.desk):
             raise InternalError("ipam: a call waits at a draining node")

@@ -46,6 +46,8 @@ class Space:
         self._blocks: dict[Cidr, bool] = {}
         self._taken: set[Address] = set()
         self._views: dict[Cidr, _View] = {}
+        self.changes = 0
+        """Counts every write to what `check` looks at."""
 
     # --- blocks ------------------------------------------------------------------------
 
@@ -58,6 +60,7 @@ class Space:
         """Take over a block. It must overlap none."""
         if any(block.overlaps(held) for held in self._blocks):
             raise InternalError(f"space: {block} overlaps an own block")
+        self.changes += 1
         self._blocks[block] = True
         self._rebuild()
 
@@ -65,6 +68,7 @@ class Space:
         """Choose nothing from a block any more; returns False when it was so already."""
         if not self._blocks.get(block, False):
             return False
+        self.changes += 1
         self._blocks[block] = False
         self._rebuild()
         return True
@@ -98,6 +102,7 @@ class Space:
     def _view(self, cidr: Cidr) -> _View:
         view = self._views.get(cidr)
         if view is None:
+            self.changes += 1
             view = self._views[cidr] = self._make(cidr, None)
         return view
 
@@ -157,6 +162,7 @@ class Space:
         """Mark an address as taken; it must be free."""
         if address in self._taken:
             raise InternalError(f"space: {address} is taken twice")
+        self.changes += 1
         self._taken.add(address)
         self._count(address, 1)
 
@@ -164,6 +170,7 @@ class Space:
         """Mark an address as free again; it must be taken."""
         if address not in self._taken:
             raise InternalError(f"space: {address} is not taken")
+        self.changes += 1
         self._taken.discard(address)
         self._count(address, -1)
 

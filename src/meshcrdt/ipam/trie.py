@@ -43,6 +43,8 @@ class Trie:
         self._registers: dict[Cidr, Register] = {
             cidr: universe_register(cidr) for cidr in self.universes
         }
+        self.changes = 0
+        """Counts the joins that changed a register."""
         # Walks need the halves of the same ranges again and again.
         self._halves: dict[Cidr, tuple[Cidr, ...]] = {}
 
@@ -72,11 +74,13 @@ class Trie:
             return None
         held = self._registers.get(cidr)
         if held is None:
+            self.changes += 1
             self._registers[cidr] = register
             return register
         joined = join(held, register)
         if joined == held:
             return None
+        self.changes += 1
         self._registers[cidr] = joined
         return held
 

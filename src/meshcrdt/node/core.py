@@ -127,12 +127,13 @@ class Core:
     def check(self) -> None:
         """Raise InternalError when any machine's invariant does not hold."""
         self.replica.check()
+        self.ipam.check()
         self.check_moved()
 
     def check_moved(self) -> None:
-        """The same, but streams that stand where they were checked last are taken as sound."""
+        """The same, but what stands where it was checked last is taken as sound."""
         self.replica.check_moved()
-        self.ipam.check()
+        self.ipam.check_moved()
         self.names.check()
         self.receipts.check()
 
