@@ -164,6 +164,26 @@ def test_a_vanished_namespace_is_reported_gone(world: Any) -> None:
     assert (report["gone"], report["errors"]) == ([], [])
 
 
+def test_another_namespace_under_the_same_path_does_not_go_with_the_first(world: Any) -> None:
+    host = world.host(1).start()
+    name = world.namespace("w1")
+    path = f"/run/netns/{name}"
+    want = world.desired(1, others=[])
+    want["ports"][0] |= {"identity": resolve_target(f"netns:{path}").identity}
+    assert host.ask({"desired": want})["errors"] == []
+    held = os.open(path, os.O_RDONLY)  # otherwise the kernel may give its number again
+    try:
+        world.run("ip", "netns", "del", name)
+        world.run("ip", "netns", "add", name)
+        identity = resolve_target(f"netns:{path}").identity
+        later = {**world.port(2), "namespace": path, "identity": identity}
+        report = host.ask({"desired": {**want, "ports": [*want["ports"], later]}})
+        assert (report["errors"], report["gone"]) == ([], ["w1"])
+        assert world.reaches("h1", "10.32.0.12")
+    finally:
+        os.close(held)
+
+
 def test_two_dataplanes_on_one_host_do_not_disturb_each_other(world: Any) -> None:
     host, _ = world.build(2)
     other = object.__new__(type(host))
