@@ -351,6 +351,7 @@ class Node(Queries):
         if self.core is not None and epoch > self.epoch:
             self.epoch = epoch
             self.core.replica.reepoch(epoch)
+            self.core.ipam.reepoch(epoch)
             self.presence.write_member(epoch)
             self.presence.reopened(self.topology.neighbours())
 
