@@ -12,18 +12,18 @@ from meshcrdt.base.hosts import parse_peer_address
 from meshcrdt.base.ids import Epoch
 from meshcrdt.errors import CapacityError, UsageError
 from meshcrdt.gossip.changes import Change, Drop, Over, Put
+from meshcrdt.gossip.outputs import Committed
 from meshcrdt.ipam.outcomes import Draining, Recovering
 from meshcrdt.node import durable, events, views
 from meshcrdt.node.core import Core
 from meshcrdt.node.outcomes import Done, Failed, FailureKind
+from meshcrdt.node.wiring import Wiring
 from meshcrdt.node.workloads import endpoint_key, endpoint_value, endpoint_workload
 from meshcrdt.topology.directory import Standing, UnknownPeer
 from meshcrdt.topology.outputs import PeerState
 
 if TYPE_CHECKING:
-    from meshcrdt.gossip.outputs import Committed
     from meshcrdt.node.node import Node
-    from meshcrdt.node.wiring import Wiring
 
 _ADDRESS_COMMANDS = (events.Allocate, events.Claim)
 NO_ENDPOINT = b"\0"

@@ -9,16 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from enum import Enum
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 from attrs import field, frozen
 
+from meshcrdt.abc import Lattice
 from meshcrdt.base.ids import PeerId
 from meshcrdt.topology.links import Direction
-
-if TYPE_CHECKING:
-    from meshcrdt.abc import Lattice
-    from meshcrdt.trust.hello import Hello
+from meshcrdt.trust.hello import Hello
 
 
 class Durability(Enum):

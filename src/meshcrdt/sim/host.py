@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from attrs import evolve
 
@@ -34,15 +34,28 @@ from meshcrdt.topology.links import Direction
 from meshcrdt.trust.hello import Hello
 from meshcrdt.trust.identity import Identity
 
-if TYPE_CHECKING:
-    from meshcrdt.sim.network import Network
-
 
 class Step(Enum):
     """What a turn of the node did: only talk, or move state that the checkers look at."""
 
     TALK = "talk"
     STATE = "state"
+
+
+class Wire(Protocol):
+    """What a host does with the network; `sim.network.Network` is one."""
+
+    def dial(self, source: Host, address: str) -> None:
+        """Try to connect; the source hears LinkOpened or DialFailed."""
+
+    def send(self, source: Host, link: int, frame: bytes) -> None:
+        """Carry one frame."""
+
+    def close(self, source: Host, link: int, reason: str) -> None:
+        """Close a link."""
+
+    def host_died(self, host: Host) -> None:
+        """Let go of the links of a process that is gone."""
 
 
 class Host:
@@ -53,7 +66,7 @@ class Host:
         name: str,
         *,
         clock: Clockwork,
-        network: Network,
+        network: Wire,
         disk: Disk,
         dice: Dice,
         birth: Callable[[Host], NodeConfig],
@@ -102,6 +115,7 @@ class Host:
             return
         self.clock.trace(self.name, "crash")
         self.node = None
+        self.paused_until = 0.0  # what stood still is gone: its successor runs
         self.disk.crash()
         self.network.host_died(self)
 
