@@ -36,6 +36,19 @@ def until(what: str, holds: Callable[[], Any], *, within_s: float) -> float:
     return time.monotonic() - began
 
 
+def at_rest(what: str, look: Callable[[], Any], *, within_s: float) -> Any:
+    """Return what `look()` shows once it shows the same twice in a row."""
+    seen = look()
+
+    def same() -> bool:
+        nonlocal seen
+        before, seen = seen, look()
+        return bool(seen == before)
+
+    until(what, same, within_s=within_s)
+    return seen
+
+
 def free_port() -> int:
     """Return a TCP port on loopback that nobody listens on.
 

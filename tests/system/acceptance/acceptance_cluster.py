@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from acceptance_daemon import Daemon
-from acceptance_hosts import TRUSTED, Site, host_address, until
+from acceptance_hosts import TRUSTED, Site, host_address
+from waiting import patience, until
 
 OPTIONS = ("--trusted-subnets", TRUSTED)
 
@@ -42,7 +43,7 @@ class Cluster:
             self.daemons[number].launch(*options, token=token, wait=False)
         for number in others:
             self.daemons[number].until_ready()
-        until("everyone sees everyone", self.is_whole, within_s=15.0)
+        until("everyone sees everyone", self.is_whole, within_s=patience(15.0))
 
     def host(self, number: int) -> str:
         return f"{self.site.prefix}h{number}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -13,14 +12,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from acceptance_hosts import die_with_parent, until
+from acceptance_hosts import die_with_parent
 from attrs import frozen
+from waiting import patience, until
 
 from meshcrdt.daemon.client import ApiClient
 from meshcrdt.daemon.exits import CommandError
 
 CLI = (sys.executable, "-m", "meshcrdt")
-READY_S = 20.0
+READY_S = patience(20.0)
+"""To find out that it hangs; what is promised of a launch is asserted where it is."""
 VERB_S = 8.0
 """No verb takes longer: five seconds of the daemon's own, and the start of a process."""
 _KEPT = ("PATH", "LANG", "LC_ALL", "PYTHONPATH")
@@ -29,13 +30,6 @@ _KEPT = ("PATH", "LANG", "LC_ALL", "PYTHONPATH")
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """A shell's environment without what would change a daemon's defaults."""
     return {name: os.environ[name] for name in _KEPT if name in os.environ} | dict(extra or {})
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def local(port: int) -> list[str]:

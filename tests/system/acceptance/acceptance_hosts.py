@@ -16,8 +16,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +27,6 @@ TALK = HERE / "acceptance_talk.py"
 TRUSTED = "198.51.100.0/24"
 OUTSIDE = "203.0.113.2"
 TRANSFER_BYTES = 4 * 1024 * 1024
-POLL_S = 0.05
 FIGURES: list[str] = []
 """What was measured, for the summary at the end."""
 
@@ -48,15 +45,6 @@ def run(*command: str, check: bool = True, stdin: str = "", timeout_s: float = 3
     if check and done.returncode != 0:
         raise AssertionError(f"{' '.join(command)}: {done.stderr or done.stdout}")
     return done.stdout
-
-
-def until(what: str, holds: Callable[[], Any], *, within_s: float) -> float:
-    """Wait until `holds()` is true; returns the seconds that it took."""
-    began = time.monotonic()
-    while not holds():
-        assert time.monotonic() - began < within_s, f"not within {within_s} s: {what}"
-        time.sleep(POLL_S)
-    return time.monotonic() - began
 
 
 def why_no_hosts() -> str | None:

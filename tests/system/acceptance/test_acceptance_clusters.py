@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 from acceptance_cluster import OPTIONS
-from acceptance_hosts import figure, host_address, until
+from acceptance_hosts import figure, host_address
+from waiting import patience, until
 
 pytestmark = [pytest.mark.root, pytest.mark.system, pytest.mark.timeout(120)]
 
@@ -31,14 +32,14 @@ def test_strangers_refuse_with_both_ids_and_keep_working(cluster: Any, ways: str
         until(
             f"the log of {daemon.name} names both",
             lambda: any(names_both(line) for line in daemon.log().splitlines()),  # noqa: B023
-            within_s=5.0,
+            within_s=patience(5.0),
         )
         refused = daemon.json("status")["refused"]
         assert len(refused) == 1
         assert names_both(refused[0]["reason"]), refused
         assert any(map(names_both, shown(daemon))), shown(daemon)
     # Who dialled knows that the other end stayed silent, and names its own id.
-    until("1 says why", lambda: reasons(one, host_address(2)), within_s=5.0)
+    until("1 says why", lambda: reasons(one, host_address(2)), within_s=patience(5.0))
     (reason,) = reasons(one, host_address(2))
     assert ids[0] in reason
     assert host_address(2) in reason

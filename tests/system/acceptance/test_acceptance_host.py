@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 from acceptance_cluster import OPTIONS, Cluster
-from acceptance_hosts import OUTSIDE, until
+from acceptance_hosts import OUTSIDE
+from waiting import patience, until
 
 pytestmark = [pytest.mark.root, pytest.mark.system, pytest.mark.timeout(120)]
 
@@ -17,7 +18,7 @@ def busy(cluster: Cluster) -> None:
     for number in (1, 2):
         cluster.attach(number, str(number))
     cluster.daemons[1].ok("expose")
-    until("traffic flows", lambda: cluster.reaches("1", "2"), within_s=5.0)
+    until("traffic flows", lambda: cluster.reaches("1", "2"), within_s=patience(5.0))
     assert cluster.site.pings(cluster.namespace("1"), OUTSIDE)
 
 
@@ -46,7 +47,7 @@ def test_reset_leaves_the_host_as_it_was_found(cluster: Any) -> None:
     busy(cluster)
     state_dir = cluster.daemons[1].state_dir
     for number, daemon in cluster.daemons.items():
-        daemon.ok("reset", within_s=15.0)
+        daemon.ok("reset", within_s=patience(15.0))
         assert daemon.ended() == 0
         before.check(number)
         assert "ethmc0" not in inside(cluster, str(number))
@@ -60,10 +61,10 @@ def test_the_others_see_a_host_that_was_reset_leave(cluster: Any) -> None:
     cluster.form(1, 2)
     cluster.attach(2, "2")
     one, two = cluster.daemons[1], cluster.daemons[2]
-    until("1 knows the name", lambda: one.run("dns-lookup", "w2").code == 0, within_s=3.0)
-    two.ok("reset", within_s=15.0)
+    until("1 knows the name", lambda: one.run("dns-lookup", "w2").code == 0, within_s=patience(3.0))
+    two.ok("reset", within_s=patience(15.0))
     left = lambda: [p["state"] for p in one.status()["peers"]] == ["left"]  # noqa: E731
-    until("1 sees it leave", left, within_s=3.0)
+    until("1 sees it leave", left, within_s=patience(3.0))
     assert one.run("dns-lookup", "w2").code == 1
     assert one.status()["minority"] is False
 
@@ -77,7 +78,7 @@ def test_reset_without_a_daemon_cleans_the_host_too(cluster: Any) -> None:
     assert refused.code == 5
     assert "--force" in refused.line
     assert cluster.site.state(cluster.host(1)) != before.states[1]
-    daemon.ok("reset", "--force", within_s=15.0)
+    daemon.ok("reset", "--force", within_s=patience(15.0))
     before.check(1)
     assert not daemon.state_dir.exists()
 
@@ -95,7 +96,7 @@ def test_stop_leaves_traffic_flowing_and_a_launch_adopts_it(cluster: Any) -> Non
     links = site.inside(cluster.host(1), "ip", "-br", "link")
     daemon.launch(*OPTIONS)
     assert daemon.json("ps") == held
-    until("it knows the others", cluster.is_whole, within_s=5.0)
+    until("it knows the others", cluster.is_whole, within_s=patience(5.0))
     assert site.inside(cluster.host(1), "ip", "-br", "link") == links
     heard = talk.end()
     assert (heard["in_order"], heard["tcp_lost"], heard["udp_lost"]) == (True, 0, 0)

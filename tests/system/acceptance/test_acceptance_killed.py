@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 from acceptance_cluster import OPTIONS
-from acceptance_hosts import figure, until
+from acceptance_hosts import figure
+from waiting import patience, until
 
 pytestmark = [pytest.mark.root, pytest.mark.system, pytest.mark.timeout(120)]
 
@@ -25,10 +26,10 @@ def test_established_traffic_goes_on_and_the_daemon_comes_back(
     daemon, other = cluster.daemons[victim], victim % 3 + 1
     daemon.ok("allocate", "kept")
     daemon.ok("dns-add", f"kept{victim}", "192.0.2.7")
-    until("the mesh is whole", cluster.is_equal, within_s=10.0)
+    until("the mesh is whole", cluster.is_equal, within_s=patience(10.0))
     before = said(daemon)
     where = [cluster.namespace(str(n)) for n in (victim, other)]
-    until("traffic flows", lambda: cluster.reaches(str(victim), str(other)), within_s=5.0)
+    until("traffic flows", lambda: cluster.reaches(str(victim), str(other)), within_s=patience(5.0))
     talk = cluster.site.talk(*where, cluster.addresses[str(other)])
     daemon.kill()
     dead = cluster.daemons[other].status
@@ -37,7 +38,7 @@ def test_established_traffic_goes_on_and_the_daemon_comes_back(
     took_s = daemon.launch("--name", f"h{victim}")
     assert took_s < ANSWERS_S
     assert said(daemon) == before
-    until("the mesh is whole", cluster.is_equal, within_s=10.0)
+    until("the mesh is whole", cluster.is_equal, within_s=patience(10.0))
     heard = talk.end()
     figure(f"kill -9 of daemon {victim}: ready again after {took_s:.2f} s; workloads: {heard}")
     assert heard["sent"] > 100
@@ -54,7 +55,7 @@ def test_what_went_while_the_daemon_was_dead_is_put_right(trio_of_hosts: Any) ->
     cluster.attach(2, "mortal")
     mortal = f"netns:/run/netns/{cluster.namespace('mortal')}"
     one = cluster.daemons[1]
-    until("1 knows it", lambda: one.run("dns-lookup", "wmortal").code == 0, within_s=3.0)
+    until("1 knows it", lambda: one.run("dns-lookup", "wmortal").code == 0, within_s=patience(3.0))
     daemon.kill()
     # A workload ends, and somebody tidies the host up.
     site.inside(host, "ip", "netns", "del", cluster.namespace("mortal"))
@@ -63,8 +64,10 @@ def test_what_went_while_the_daemon_was_dead_is_put_right(trio_of_hosts: Any) ->
             site.inside(host, "ip", "link", "del", link["ifname"])
     assert not cluster.reaches("1", "2")
     daemon.launch("--name", "h2", *OPTIONS)
-    until("traffic flows again", lambda: cluster.reaches("1", "2"), within_s=5.0)
-    until("the name goes", lambda: one.run("dns-lookup", "wmortal").code == 1, within_s=5.0)
+    until("traffic flows again", lambda: cluster.reaches("1", "2"), within_s=patience(5.0))
+    until(
+        "the name goes", lambda: one.run("dns-lookup", "wmortal").code == 1, within_s=patience(5.0)
+    )
     assert mortal not in daemon.json("ps")["entries"]
 
 
@@ -80,7 +83,7 @@ def test_a_state_directory_is_all_that_a_restart_needs(trio_of_hosts: Any) -> No
     assert said(daemon) == before
     figure(f"restart by state directory alone: ready after {answered_s:.2f} s")
     assert daemon.status()["dataplane"]["reason"] is None
-    until("traffic flows", lambda: cluster.reaches("1", "3"), within_s=5.0)
+    until("traffic flows", lambda: cluster.reaches("1", "3"), within_s=patience(5.0))
     cluster.exchange("1", "3")
 
 

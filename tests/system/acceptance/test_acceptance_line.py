@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 from acceptance_cluster import alive
-from acceptance_hosts import figure, until
+from acceptance_hosts import figure
+from waiting import patience, until
 
 pytestmark = [pytest.mark.root, pytest.mark.system, pytest.mark.timeout(120)]
 
@@ -39,4 +40,4 @@ def test_all_three_are_one_cluster_through_the_middle(cluster: Any) -> None:
             assert daemon.json("get", "acme/line", f"key{number}") == {"value": {"from": number}}
     one.ok("delete", "acme/line", "key3")
     gone = lambda: three.run("get", "acme/line", "key3").code == 1  # noqa: E731
-    until("a delete on 1 arrives on 3", gone, within_s=3.0)
+    until("a delete on 1 arrives on 3", gone, within_s=patience(3.0))

@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from acceptance_daemon import CLI, Daemon, Result, call, free_port, local
-from acceptance_hosts import figure, host_address, until
+from acceptance_daemon import CLI, Daemon, Result, call, local
+from acceptance_hosts import figure, host_address
+from untouched import settled, wrote_itself
+from waiting import free_port, patience, until
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
 
@@ -52,25 +54,36 @@ def member(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
         port = free_port()
         daemon.launch(*local(port), "--name", "member")
         daemon.port = port
-        # Ready does not wait for the node's own entry in the directory to reach the disk.
-        until("it has written itself down", lambda: _wrote_itself(daemon), within_s=10.0)
+        until(
+            "it has written itself down",
+            lambda: wrote_itself(daemon.status()["digests"]),
+            within_s=patience(10.0),
+        )
         yield daemon
     finally:
         daemon.close()
 
 
-def _wrote_itself(daemon: Daemon) -> bool:
-    digests = daemon.status()["digests"]
-    return bool(digests["directory"] != digests["names"])  # nobody has a name yet
-
-
 def kept(daemon: Daemon) -> tuple[Any, ...]:
     """What no refused command may change."""
     status = daemon.status()
-    # Blocks are taken ahead of need, whenever that may be: addresses alone are compared.
-    digests = {name: value for name, value in status["digests"].items() if name != "ipam"}
     shown = [status[name] for name in ("peer", "cluster", "state", "peers")]
-    return (*shown, digests, daemon.ask("/v1/ipam"), daemon.ask("/v1/names"))
+    held = (daemon.ask("/v1/ipam"), daemon.ask("/v1/names"))
+    return (*shown, settled(status["digests"]), *held)
+
+
+def state_of(member: Daemon, name: str) -> str | None:
+    """How a member sees another by name; None when it does not know it."""
+    states = {peer["name"]: peer["state"] for peer in member.status()["peers"]}
+    return states.get(name)
+
+
+def leave(member: Daemon, joiner: Daemon) -> None:
+    """Reset a joiner, and wait until the member saw it: what it compares is at rest again."""
+    name = joiner.name
+    until("it is a member", lambda: state_of(member, name) == "alive", within_s=patience(5.0))
+    joiner.ok("reset")
+    until("it has left", lambda: state_of(member, name) == "left", within_s=patience(5.0))
 
 
 # --- tokens ------------------------------------------------------------------------------------
@@ -108,9 +121,7 @@ def test_an_expired_token_ends_the_launch_and_the_right_one_joins_later(
     assert kept(member) == before
     joiner = daemons("joiner", peer, token=member.token())
     assert joiner.status()["cluster"] == member.status()["cluster"]
-    until("it is a member", lambda: member.status()["peers"], within_s=5.0)
-    joiner.ok("reset")
-    until("it has left", lambda: member.status()["peers"][0]["state"] == "left", within_s=5.0)
+    leave(member, joiner)
 
 
 def test_another_clusters_token_ends_the_launch(
@@ -157,7 +168,7 @@ def test_a_port_in_use_is_named_and_decides_nothing(
     peer = f"127.0.0.1:{member.port}"
     late = daemons("late", peer, token=member.token())
     assert late.status()["cluster"] == member.status()["cluster"]
-    late.ok("reset")
+    leave(member, late)
 
 
 def test_a_second_launch_on_the_same_directory_names_the_process(member: Daemon) -> None:

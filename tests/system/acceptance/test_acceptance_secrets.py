@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from acceptance_daemon import CLI, Daemon, call, free_port, local
-from acceptance_hosts import until
+from acceptance_daemon import CLI, Daemon, call, local
+from waiting import free_port, patience, until
 
 from meshcrdt.trust.secret import format_secret
 
@@ -28,7 +28,7 @@ def pair(tmp_path: Path) -> Iterator[tuple[Daemon, Daemon, str]]:
         token = founder.token()
         options = [*local(free_port()), "--log-level", "debug", "--join-file", "-", "--detach"]
         command = [*CLI, "launch", "--state-dir", str(joiner.state_dir), f"127.0.0.1:{port}"]
-        done = call([*command, *options], stdin=token + "\n", within_s=15.0)
+        done = call([*command, *options], stdin=token + "\n", within_s=patience(15.0))
         assert done.code == 0, done
         assert token not in done.out + done.err
         yield founder, joiner, token
@@ -52,7 +52,7 @@ def spellings(secret: bytes) -> list[bytes]:
 
 def test_neither_token_nor_secret_is_seen_anywhere(pair: tuple[Daemon, Daemon, str]) -> None:
     founder, joiner, token = pair
-    until("they know each other", lambda: founder.status()["peers"], within_s=5.0)
+    until("they know each other", lambda: founder.status()["peers"], within_s=patience(5.0))
     kept = json.loads((founder.state_dir / KEY_FILE).read_text())
     assert kept["secret"] == json.loads((joiner.state_dir / KEY_FILE).read_text())["secret"]
     needles = [token.encode(), token.removeprefix("mct1-").encode()]

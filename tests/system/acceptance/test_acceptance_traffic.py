@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 from acceptance_cluster import OPTIONS
-from acceptance_hosts import OUTSIDE, figure, until
+from acceptance_hosts import OUTSIDE, figure
+from untouched import settled
+from waiting import at_rest, patience, until
 
 pytestmark = [pytest.mark.root, pytest.mark.system, pytest.mark.timeout(120)]
 
@@ -21,7 +23,11 @@ NAME_S = 1.0
 def test_all_pairs_exchange_tcp_both_ways_at_full_size(trio_of_hosts: Any) -> None:
     cluster = trio_of_hosts
     for source, sink in itertools.combinations("123", 2):
-        until(f"{source} reaches {sink}", lambda: cluster.reaches(source, sink), within_s=5.0)  # noqa: B023
+        until(
+            f"{source} reaches {sink}",
+            lambda: cluster.reaches(source, sink),  # noqa: B023
+            within_s=patience(5.0),
+        )
         cluster.exchange(source, sink)
     cluster.exchange("3", "1", family=6)
 
@@ -50,7 +56,11 @@ def test_dig_on_one_host_resolves_a_workload_on_another(trio_of_hosts: Any) -> N
         pytest.skip("needs dig (package dnsutils)")
     cluster = trio_of_hosts
     site, host = cluster.site, cluster.host(1)
-    until("names are served", lambda: cluster.daemons[1].status()["dns"]["listen"], within_s=5.0)
+    until(
+        "names are served",
+        lambda: cluster.daemons[1].status()["dns"]["listen"],
+        within_s=patience(5.0),
+    )
     server = cluster.daemons[1].status()["dns"]["listen"].rpartition(":")[0]
     attached = cluster.attach(3, "fresh")
     since = time.monotonic()
@@ -95,19 +105,25 @@ def test_without_trusted_subnets_attach_says_why_and_changes_nothing(cluster: An
     daemon = cluster.daemon_on(1)
     daemon.launch("--name", "h1")
     target = cluster.site.namespace("wx")
-    until("the host has its address", lambda: daemon.status()["dataplane"]["host"], within_s=5.0)
+    until(
+        "the host has both its addresses",
+        lambda: len(daemon.status()["dataplane"]["host"]) == 2,
+        within_s=patience(5.0),
+    )
 
     def everything() -> tuple[Any, ...]:
-        seen = (daemon.json("ps"), daemon.json("dns-list"), daemon.status()["digests"])
+        seen = (daemon.json("ps"), daemon.json("dns-list"), settled(daemon.status()["digests"]))
         return (*seen, cluster.site.state(cluster.host(1)), cluster.site.state(target))
 
-    before = everything()
+    # The daemon writes its own entries and sets its host up after it is ready.
+    before = at_rest("nothing moves by itself", everything, within_s=patience(10.0))
     result = daemon.run("attach", f"netns:/run/netns/{target}", "--name", "web", "--json")
     assert result.code == 4
     assert "--trusted-subnets" in result.line
     assert "in the clear" in result.line
     assert result.out == ""
     assert everything() == before
+    assert set(before[0]["entries"]) == {"meshcrdt:host"}
     assert "--trusted-subnets" in daemon.json("status")["dataplane"]["reason"]
 
 
@@ -116,7 +132,9 @@ def test_trust_on_one_end_only_opens_no_path_and_status_says_so(cluster: Any) ->
     one.launch("--name", "h1", *OPTIONS)
     two.launch("--name", "h2", "198.51.100.17", token=one.token())
     cluster.attach(1, "1")
-    until("they know each other", cluster.is_whole, within_s=10.0)
+    until("they know each other", cluster.is_whole, within_s=patience(10.0))
     peer = two.status()["peer"]
-    until("1 has judged 2", lambda: peer in one.status()["dataplane"]["paths"], within_s=5.0)
+    until(
+        "1 has judged 2", lambda: peer in one.status()["dataplane"]["paths"], within_s=patience(5.0)
+    )
     assert "h2 declares no trusted subnets" in one.json("status")["dataplane"]["paths"][peer]

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from acceptance_daemon import CLI, Daemon, call, free_port
-from acceptance_hosts import until
+from acceptance_daemon import CLI, Daemon, call
 from plain_user import USER, as_user, why_no_user
+from waiting import free_port, patience, until
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
 
@@ -59,7 +59,7 @@ def test_a_user_runs_a_daemon_in_directories_of_their_own(home: Path, tmp_path: 
     mine = UserDaemon(home, tmp_path)
     env = mine.env
     command = mine.without_directory("launch", "--listen", f"tcp://127.0.0.1:{free_port()}")
-    done = call([*command, "--detach"], env=env, within_s=20.0)
+    done = call([*command, "--detach"], env=env, within_s=patience(20.0))
     assert done.code == 0, done
     try:
         assert "not root: --dataplane none, this daemon carries no workload traffic" in done.out
@@ -67,7 +67,7 @@ def test_a_user_runs_a_daemon_in_directories_of_their_own(home: Path, tmp_path: 
         pid = int((home / "state" / "meshcrdt" / "lock").read_text())
         assert Path(f"/proc/{pid}").stat().st_uid != 0
         assert (home / "run" / "meshcrdt" / "api.sock").is_socket()
-        until("it is ready", lambda: mine.status()["state"] == "ready", within_s=10.0)
+        until("it is ready", lambda: mine.status()["state"] == "ready", within_s=patience(10.0))
         given = call(mine.without_directory("allocate", "job", "--json"), env=env)
         assert given.code == 0, given
         named = call(mine.without_directory("dns-add", "job", "10.32.0.9"), env=env)

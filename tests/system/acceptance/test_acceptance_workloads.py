@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from acceptance_hosts import figure, until
+from acceptance_hosts import figure
+from waiting import patience, until
 
 pytestmark = [pytest.mark.root, pytest.mark.system, pytest.mark.timeout(120)]
 
@@ -27,7 +28,7 @@ def test_many_attaches_at_once_on_all_hosts(trio_of_hosts: Any) -> None:
     def attach(job: tuple[int, str]) -> tuple[str, str, float]:
         number, workload = job
         verb = ("attach", target(cluster, workload), "--name", f"w{workload}", "--json")
-        result = cluster.daemons[number].run(*verb, within_s=20.0)
+        result = cluster.daemons[number].run(*verb, within_s=patience(20.0))
         assert result.code == 0, result
         address = json.loads(result.out)["addresses"][0].partition("/")[0]
         return workload, address, result.seconds
@@ -83,9 +84,11 @@ def test_a_workload_that_ends_is_detached_everywhere(trio_of_hosts: Any) -> None
     cluster = trio_of_hosts
     one, two = cluster.daemons[1], cluster.daemons[2]
     cluster.attach(2, "short")
-    until("1 knows it", lambda: one.run("dns-lookup", "wshort").code == 0, within_s=3.0)
+    until("1 knows it", lambda: one.run("dns-lookup", "wshort").code == 0, within_s=patience(3.0))
     cluster.site.inside(cluster.host(2), "ip", "netns", "del", cluster.namespace("short"))
-    until("its name goes", lambda: one.run("dns-lookup", "wshort").code == 1, within_s=5.0)
+    until(
+        "its name goes", lambda: one.run("dns-lookup", "wshort").code == 1, within_s=patience(5.0)
+    )
     assert target(cluster, "short") not in two.json("ps")["entries"]
 
 
