@@ -31,10 +31,10 @@ from meshcrdt.mesh.links import (
     close_quietly,
     exchange_verdicts,
     initiate,
-    reason_of,
     respond,
 )
 from meshcrdt.mesh.pump import Pump
+from meshcrdt.mesh.reasons import reason_of
 from meshcrdt.mesh.refusals import RefusalLog, Refusals
 from meshcrdt.node.events import DialFailed, Event
 from meshcrdt.topology.links import Direction

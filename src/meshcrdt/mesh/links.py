@@ -22,13 +22,13 @@ from meshcrdt.errors import (
     LinkClosed,
     LinkError,
     MalformedTree,
-    MeshError,
     PeerRefused,
     ProtocolError,
     RemoteProtocolError,
     WrongSecret,
 )
 from meshcrdt.mesh.credentials import InitiatorMachine, ResponderMachine
+from meshcrdt.mesh.reasons import reason_of
 from meshcrdt.topology.links import Direction
 from meshcrdt.trust.hello import Hello
 from meshcrdt.trust.outcomes import Established, HandshakeStep, Rejected, Silent
@@ -48,17 +48,6 @@ class BoundedReceive(Protocol):
     def bound_receive(self, frame_bytes_max: int | None) -> None:
         """Accept only smaller frames for now, or (None) those of the full size again."""
         ...
-
-
-def reason_of(error: Exception) -> str:
-    """Say in a line why a link failed.
-
-    A transport may be anyone's code: what only its author understands goes to the log whole.
-    """
-    if isinstance(error, MeshError):
-        return str(error)
-    log.debug("a link failed with what is no error of meshcrdt", exc_info=error)
-    return repr(error)
 
 
 @contextmanager

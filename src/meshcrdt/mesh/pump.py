@@ -13,7 +13,8 @@ import trio
 
 from meshcrdt.base.limits import Limits
 from meshcrdt.errors import InternalError
-from meshcrdt.mesh.links import SecureLink, reason_of
+from meshcrdt.mesh.links import SecureLink
+from meshcrdt.mesh.reasons import reason_of
 from meshcrdt.mesh.signals import Signal
 from meshcrdt.node.events import Event, FrameReceived, LinkClosed, LinkOpened
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import trio
 
 from meshcrdt.abc import Row, Store
-from meshcrdt.errors import StoreError
+from meshcrdt.mesh.reasons import reason_of
 from meshcrdt.mesh.signals import Signal
 from meshcrdt.node.effects import Persist
 from meshcrdt.node.events import Event, Persisted, StoreFailed
@@ -66,7 +66,7 @@ class Storekeeper:
                         await self._store.write(rows)
                 except Exception as error:
                     # A store may be anyone's code: whatever it raises means the same here.
-                    self.failure = str(error) if isinstance(error, StoreError) else repr(error)
+                    self.failure = reason_of(error)
                     self._queue.clear()
                     self._idle.set()
                     await self._inbox.send(StoreFailed(self.failure))
