@@ -8,6 +8,9 @@ Nothing of it is visible until the whole tree stands under the signed root.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import count
+
 from attrs import define, field
 
 from meshcrdt.errors import MalformedTree, ProtocolError
@@ -24,7 +27,7 @@ from meshcrdt.gossip.merkle import (
     make_inner,
     make_leaf,
 )
-from meshcrdt.gossip.messages import PATHS_MAX, Get, Part
+from meshcrdt.gossip.messages import PATHS_MAX, Get, Part, Wanted
 from meshcrdt.gossip.record import Record
 from meshcrdt.gossip.validity import STREAM_BYTES_MAX, counts_rule, record_rule
 
@@ -46,8 +49,11 @@ class Fetch:
 
     envelope: Envelope
     link: int
-    deadline: float
+    """Who is asked, or will be: nobody else's answers are taken."""
     _held: MerkleMap[Record]
+    deadline: float | None = None
+    """When an answer is due; None while it waits for its turn, or for a link."""
+    asked_at: float = 0.0
     tries: int = 0
     taken: int = 0
     """Parts that were new; a server that adds none is not asked for ever."""
@@ -57,11 +63,14 @@ class Fetch:
     _staged_bytes: int = 0
     _kept_bytes: int = 0
     """Bytes staged for earlier headers of this fetch; bounded by the quota of a stream."""
+    _lacking: list[tuple[bytes, bytes]] | None = None
+    """What `missing` found, until something is staged."""
 
     def resume(self, envelope: Envelope, held: MerkleMap[Record]) -> None:
         """Aim at a newer header; proved subtrees stay proved."""
         self.envelope = envelope
         self._held = held
+        self._lacking = None
         self._kept_bytes += self._staged_bytes
         self._parts.clear()
         self._staged_bytes = 0
@@ -69,13 +78,25 @@ class Fetch:
             self._stage.clear()
             self._kept_bytes = 0
 
-    def _forget_parts(self) -> None:
+    def move_to(self, link: int) -> None:
+        """Go on at another link. Parts of leaves are proved only together, so they stay behind."""
+        if link != self.link:
+            self.forget_parts()
+        self.link = link
+
+    def forget_parts(self) -> None:
+        """Drop the parts of leaves that are not whole: one of them may be a lie."""
         for got in self._parts.values():
             self._staged_bytes -= sum(record.cost_bytes for record in got.values())
         self._parts.clear()
 
     def missing(self) -> list[tuple[bytes, bytes]]:
         """Return (path, hash) of nodes that are needed and not here, the shallow first."""
+        if self._lacking is None:
+            self._lacking = self._find_missing()
+        return self._lacking
+
+    def _find_missing(self) -> list[tuple[bytes, bytes]]:
         root = self.envelope.header.state_root
         if root == EMPTY_ROOT:
             return []
@@ -104,7 +125,12 @@ class Fetch:
 
     def request(self) -> Get:
         """Return the message that asks for what is missing."""
-        return Get(self.envelope.header.stream, tuple(self.missing()))
+        items = (Wanted(path, digest, self._got_to(path)) for path, digest in self.missing())
+        return Get(self.envelope.header.stream, tuple(items))
+
+    def _got_to(self, path: bytes) -> int:
+        got = self._parts.get(path, {})
+        return next(offset for offset in count() if offset not in got)
 
     def take(self, parts: tuple[Part, ...]) -> None:
         """Stage what was served; raises MalformedTree on a lie, BrokenRule on a bad header."""
@@ -117,6 +143,7 @@ class Fetch:
                 if inner_hash(part.children) != digest:
                     raise MalformedTree("an inner node does not match its hash")
                 self._stage[(part.path, digest)] = part.children
+                self._lacking = None
                 self.taken += 1
             else:
                 self._take_records(part, digest)
@@ -133,7 +160,7 @@ class Fetch:
                 got[offset] = record
         if len(got) < part.total:
             if self._staged_bytes > header.live_bytes:
-                self._forget_parts()
+                self.forget_parts()
                 raise MalformedTree("more bytes were served than the header counts")
             return
         del self._parts[part.path]
@@ -152,6 +179,7 @@ class Fetch:
         if self._staged_bytes > header.live_bytes:
             raise BrokenRule("counts of the state")
         self._stage[(part.path, digest)] = leaf
+        self._lacking = None
 
     def assemble(self) -> MerkleMap[Record]:
         """Return the whole tree once nothing is missing; raises BrokenRule when not canonical."""
@@ -184,23 +212,24 @@ class Fetch:
         )
 
 
-def node_parts(path: bytes, node: Node[Record], *, bytes_max: int) -> list[Part]:
-    """Return the parts that carry one node, each near or below a size."""
+def node_parts(
+    path: bytes, node: Node[Record], *, bytes_max: int, offset: int = 0
+) -> Iterator[Part]:
+    """Yield the parts that carry one node, a leaf from `offset` on, each near or below a size."""
     if isinstance(node, Inner):
-        return [Part(path, node.hash, node.child_hashes(), 0, 0, ())]
+        yield Part(path, node.hash, node.child_hashes(), 0, 0, ())
+        return
     records = [node.entries[key].value for key in sorted(node.entries)]
-    parts: list[Part] = []
     chunk: list[Record] = []
-    size = offset = 0
-    for record in records:
+    size = 0
+    for record in records[offset:]:
         if chunk and size + record.cost_bytes > bytes_max:
-            parts.append(Part(path, node.hash, None, len(records), offset, tuple(chunk)))
+            yield Part(path, node.hash, None, len(records), offset, tuple(chunk))
             offset += len(chunk)
             chunk, size = [], 0
         chunk.append(record)
         size += record.cost_bytes
-    parts.append(Part(path, node.hash, None, len(records), offset, tuple(chunk)))
-    return parts
+    yield Part(path, node.hash, None, len(records), offset, tuple(chunk))
 
 
 def part_bytes(part: Part) -> int:

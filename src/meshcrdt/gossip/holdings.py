@@ -16,7 +16,7 @@ from meshcrdt.base.ids import Dot, PeerId
 from meshcrdt.base.limits import Limits
 from meshcrdt.errors import InternalError
 from meshcrdt.gossip.channels import Kind, Scope, kind_of, scope_of
-from meshcrdt.gossip.header import Dep, StreamKey
+from meshcrdt.gossip.header import Dep, Ref, StreamKey
 from meshcrdt.gossip.merkle import MerkleMap
 from meshcrdt.gossip.record import Record
 from meshcrdt.gossip.stream import State, Stream
@@ -144,6 +144,16 @@ class Holdings:
         """Return a held stream, or None."""
         channel = self.channels.get(key.channel)
         return None if channel is None else channel.streams.get(key.origin)
+
+    def state(self, key: StreamKey) -> State | None:
+        """Return the held state of a stream, or None."""
+        stream = self.stream(key)
+        return None if stream is None else stream.state
+
+    def ref(self, key: StreamKey) -> Ref | None:
+        """Return the held header's place in its stream, or None."""
+        stream = self.stream(key)
+        return None if stream is None else stream.state.ref
 
     def streams(self) -> Iterator[tuple[StreamKey, Stream]]:
         """Yield every held stream."""

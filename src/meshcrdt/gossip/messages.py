@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import IntEnum
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from attrs import frozen
 
@@ -19,7 +19,7 @@ from meshcrdt.base.tree import Tree, take_bytes, take_int, take_peer, take_str, 
 from meshcrdt.errors import MalformedTree
 from meshcrdt.gossip.channels import Kind
 from meshcrdt.gossip.header import Envelope, KeyOnWire, Ref, StreamKey, take_channel
-from meshcrdt.gossip.merkle import DEPTH_MAX, FANOUT, HASH_BYTES
+from meshcrdt.gossip.merkle import DEPTH_MAX, FANOUT, HASH_BYTES, LEAF_ENTRIES_MAX
 from meshcrdt.gossip.record import Record
 
 Message: TypeAlias = tuple[Tree, ...]
@@ -128,12 +128,20 @@ class Announce:
     parts: tuple[Part, ...]
 
 
+class Wanted(NamedTuple):
+    """One node that is asked for; of a leaf, its records from `offset` on."""
+
+    path: bytes
+    hash: bytes
+    offset: int = 0
+
+
 @frozen
 class Get:
     """Asks for nodes of a stream's state tree by path and hash."""
 
     stream: StreamKey
-    items: tuple[tuple[bytes, bytes], ...]
+    items: tuple[Wanted, ...]
 
 
 @frozen
@@ -209,7 +217,8 @@ def build(message: Parsed, key: KeyOnWire = KeyOnWire.SENT) -> Message:
             trees = tuple(_part_tree(part, stream) for part in parts)
             return (Code.HEADER.value, envelope.to_tree(KeyOnWire.SENT), trees)
         case Get(stream, items):
-            return (Code.GET.value, *_stream_fields(stream), items)
+            trees = tuple(item[: 3 if item.offset else 2] for item in items)
+            return (Code.GET.value, *_stream_fields(stream), trees)
         case Nodes(stream, parts, ending):
             trees = tuple(_part_tree(part, stream) for part in parts)
             return (Code.NODES.value, *_stream_fields(stream), trees, ending.value)
@@ -274,8 +283,8 @@ def _part(tree: Tree, stream: StreamKey) -> Part:
         _path(path),
         _hash(digest),
         _children(children),
-        take_int(total, "part.total", high=64),
-        take_int(offset, "part.offset", high=64),
+        take_int(total, "part.total", high=LEAF_ENTRIES_MAX),
+        take_int(offset, "part.offset", high=LEAF_ENTRIES_MAX),
         tuple(
             Record.from_tree(record, stream.origin, None)
             for record in take_tuple(records, "part.records")
@@ -313,8 +322,15 @@ def _read_get(fields: tuple[Tree, ...], genesis: bytes) -> Get:
     items = take_tuple(fields[2], "items")
     if len(items) > PATHS_MAX:
         raise MalformedTree(f"items has {len(items)} paths: at most {PATHS_MAX} are accepted")
-    pairs = (take_tuple(item, "item", size=2) for item in items)
-    return Get(_stream(*fields[:2]), tuple((_path(path), _hash(digest)) for path, digest in pairs))
+    return Get(_stream(*fields[:2]), tuple(map(_wanted, items)))
+
+
+def _wanted(tree: Tree) -> Wanted:
+    item = take_tuple(tree, "item")
+    if len(item) not in (2, 3):
+        raise MalformedTree(f"item has {len(item)} fields: 2 or 3 are expected")
+    offset = take_int(item[2], "item.offset", low=1, high=LEAF_ENTRIES_MAX) if item[2:] else 0
+    return Wanted(_path(item[0]), _hash(item[1]), offset)
 
 
 def _read_nodes(fields: tuple[Tree, ...], genesis: bytes) -> Nodes:

@@ -2,17 +2,21 @@
 
 `want` is cheap to call from anywhere; it deduplicates, bounds how many streams are on
 their way at once, and forgets a stream after a few silent links, because anti-entropy
-will bring it up again.
+will bring it up again. What is on its way on one link is bounded too: all its answers
+together stay below the queue of that link, which is closed when it overflows. Whatever
+finds no room waits for its turn and keeps what it has.
 """
 
 from __future__ import annotations
+
+from collections import Counter
 
 from attrs import define
 
 from meshcrdt.errors import InternalError, MalformedTree
 from meshcrdt.gossip.context import Context
 from meshcrdt.gossip.fetch import BrokenRule, Fetch
-from meshcrdt.gossip.header import Envelope, Ref, StreamKey
+from meshcrdt.gossip.header import Envelope, StreamKey
 from meshcrdt.gossip.merkle import MerkleMap
 from meshcrdt.gossip.messages import Absent, Ending, Nodes, Part, Want
 from meshcrdt.gossip.outputs import Lane
@@ -20,13 +24,20 @@ from meshcrdt.gossip.record import Record
 from meshcrdt.gossip.stream import State
 
 ACTIVE_MAX = 64
+ASKED_PER_LINK_MAX = 8
+"""Wants without an answer on one link; each may bring one message."""
+FETCHES_PER_LINK_MAX = 4
+"""Gets without an answer on one link; each may bring four messages."""
 QUEUE_MAX = 4_096
 TRIES_MAX = 4
+PATIENCE = 8
+"""Timeouts that one request may take while its link brings answers: it is slow, not silent."""
 
 
 @define
 class _Asked:
     link: int
+    asked_at: float
     deadline: float
     tries: int = 0
 
@@ -48,14 +59,8 @@ class Repair:
         fetch = self._fetches.get(key)
         if fetch is not None:
             fetch.newer_seen = True
-            return
-        if key in self._asked:
-            return
-        if len(self._asked) + len(self._fetches) >= ACTIVE_MAX:
-            if len(self._queue) < QUEUE_MAX:
-                self._queue[key] = link
-            return
-        self._ask(key, link, tries=0)
+        elif key not in self._asked:
+            self._ask(key, link, tries=0)
 
     def _ask(self, key: StreamKey, link: int | None, *, tries: int) -> None:
         context = self._context
@@ -63,26 +68,62 @@ class Repair:
             if not context.links:
                 return
             link = context.dice.choice(sorted(context.links))
-        self._asked[key] = _Asked(link, context.now + context.limits.fetch_timeout_s, tries)
-        context.send(link, Lane.REPAIR, Want(key, self._held_ref(key)))
+        asked_there = sum(asked.link == link for asked in self._asked.values())
+        if self._is_full() or asked_there >= ASKED_PER_LINK_MAX:
+            self._enqueue(key, link)
+            return
+        now = context.now
+        self._asked[key] = _Asked(link, now, now + context.limits.fetch_timeout_s, tries)
+        context.send(link, Lane.REPAIR, Want(key, context.holdings.ref(key)))
+
+    def _is_full(self) -> bool:
+        return len(self._asked) + len(self._fetches) >= ACTIVE_MAX
+
+    def _enqueue(self, key: StreamKey, link: int) -> None:
+        if len(self._queue) < QUEUE_MAX:
+            self._queue[key] = link
 
     def arrived(self, key: StreamKey) -> None:
         """Note that a stream moved: whatever was asked for has come or is outdated."""
         self._asked.pop(key, None)
         fetch = self._fetches.get(key)
-        stream = self._context.holdings.stream(key)
-        if (
-            fetch is not None
-            and stream is not None
-            and stream.state.ref >= fetch.envelope.header.ref
-        ):
+        held = self._context.holdings.ref(key)
+        if fetch is not None and held is not None and held >= fetch.envelope.header.ref:
             del self._fetches[key]
         self._pump()
 
     def _pump(self) -> None:
-        while self._queue and len(self._asked) + len(self._fetches) < ACTIVE_MAX:
-            key = next(iter(self._queue))
-            self._ask(key, self._queue.pop(key), tries=0)
+        """Go on with whatever waits, as far as the links have room."""
+        for fetch in self._fetches.values():
+            if fetch.deadline is None:
+                self._proceed(fetch)
+        while (key := self._next_queued()) is not None:
+            self.want(key, self._queue.pop(key))
+
+    def _next_queued(self) -> StreamKey | None:
+        """Return the first queued stream whose link has room, or is gone, or None."""
+        links = self._context.links
+        if not self._queue or not links or self._is_full():
+            return None
+        busy = Counter(asked.link for asked in self._asked.values())
+        full = {link for link, count in busy.items() if count >= ASKED_PER_LINK_MAX}
+        if full.issuperset(links):
+            return None
+        return next((key for key, link in self._queue.items() if link not in full), None)
+
+    def _proceed(self, fetch: Fetch) -> None:
+        """Ask for what a fetch misses, or let it wait when its link has enough to do."""
+        context = self._context
+        fetch.deadline = None
+        if fetch.link not in context.links:
+            if not context.links:
+                return
+            fetch.move_to(context.dice.choice(sorted(context.links)))
+        under_way = (other for other in self._fetches.values() if other.deadline is not None)
+        if sum(other.link == fetch.link for other in under_way) < FETCHES_PER_LINK_MAX:
+            fetch.asked_at = context.now
+            fetch.deadline = context.now + context.limits.fetch_timeout_s
+            context.send(fetch.link, Lane.REPAIR, fetch.request())
 
     def absent(self, link: int, message: Absent) -> None:
         """Take an Absent: the link has nothing newer."""
@@ -92,72 +133,87 @@ class Repair:
             self._pump()
         fetch = self._fetches.get(message.stream)
         if fetch is not None and fetch.link == link:
-            self._retry(message.stream, fetch, link)
+            self._retry(message.stream, fetch)
 
     def start(self, envelope: Envelope, link: int, parts: tuple[Part, ...]) -> State | None:
         """Begin to fetch the state of a verified header; returns it when it is complete."""
-        context = self._context
         key = envelope.header.stream
+        self._bear_with(link)
         self._asked.pop(key, None)
-        stream = context.holdings.stream(key)
-        held: MerkleMap[Record] = MerkleMap() if stream is None else stream.state.tree
-        deadline = context.now + context.limits.fetch_timeout_s
+        self._queue.pop(key, None)
+        state = self._started(key, envelope, link, parts)
+        self._pump()
+        return state
+
+    def _started(
+        self, key: StreamKey, envelope: Envelope, link: int, parts: tuple[Part, ...]
+    ) -> State | None:
+        held_state = self._context.holdings.state(key)
+        held: MerkleMap[Record] = MerkleMap() if held_state is None else held_state.tree
         fetch = self._fetches.get(key)
         if fetch is None and len(self._fetches) >= ACTIVE_MAX:
             # Each may stage as much as a stream holds: who announces more of them waits.
-            if len(self._queue) < QUEUE_MAX:
-                self._queue[key] = link
+            self._enqueue(key, link)
             return None
         if fetch is None:
-            fetch = self._fetches[key] = Fetch(envelope, link, deadline, held)
+            fetch = self._fetches[key] = Fetch(envelope, link, held)
+        elif fetch.envelope.header.ref == envelope.header.ref and fetch.deadline is not None:
+            return None  # it is under way
         elif fetch.envelope.header.ref < envelope.header.ref or fetch.link == link:
             # Also when it is older: the link that we count on has nothing newer to serve.
             fetch.resume(envelope, held)
         else:
             return None
-        fetch.link, fetch.deadline, fetch.newer_seen = link, deadline, False
-        state = self._take(key, fetch, parts, link)
-        if state is None and self._fetches.get(key) is fetch and fetch.link == link:
-            context.send(link, Lane.REPAIR, fetch.request())
+        fetch.move_to(link)
+        fetch.newer_seen = False
+        tries = fetch.tries
+        state = self._take(key, fetch, parts)
+        if state is None and self._fetches.get(key) is fetch and fetch.tries == tries:
+            self._proceed(fetch)
         return state
 
     def nodes(self, link: int, message: Nodes) -> State | None:
-        """Take an answer to Get; returns the state when it is complete."""
+        """Take an answer to Get from the link that was asked; returns the state when complete."""
         context = self._context
         key = message.stream
+        self._bear_with(link)
         fetch = self._fetches.get(key)
-        if fetch is None:
+        if fetch is None or fetch.link != link:
             return None
-        before = fetch.taken
-        state = self._take(key, fetch, message.parts, link)
-        if state is not None or self._fetches.get(key) is not fetch or fetch.link != link:
+        before, tries = fetch.taken, fetch.tries
+        state = self._take(key, fetch, message.parts)
+        if state is not None or self._fetches.get(key) is not fetch or fetch.tries != tries:
             return state
-        if message.ending is Ending.MORE:
-            return None
+        if fetch.deadline is None:
+            return None  # an answer that came late; its turn comes again
         if message.ending is Ending.MOVED:
-            fetch.deadline = context.now + context.limits.fetch_timeout_s
-            context.send(link, Lane.REPAIR, Want(key, self._held_ref(key)))
-        elif fetch.taken == before:
-            self._retry(key, fetch, link)
-        else:
-            fetch.deadline = context.now + context.limits.fetch_timeout_s
-            context.send(link, Lane.REPAIR, fetch.request())
+            context.send(link, Lane.REPAIR, Want(key, context.holdings.ref(key)))
+        elif message.ending is Ending.DONE and fetch.taken == before:
+            self._retry(key, fetch)
+        elif message.ending is Ending.DONE:
+            self._proceed(fetch)
         return None
 
-    def _held_ref(self, key: StreamKey) -> Ref | None:
-        stream = self._context.holdings.stream(key)
-        return None if stream is None else stream.state.ref
+    def _bear_with(self, link: int) -> None:
+        """Put off what is due on a link that brings something, up to a bound."""
+        now, timeout_s = self._context.now, self._context.limits.fetch_timeout_s
+        for asked in self._asked.values():
+            if asked.link == link:
+                asked.deadline = min(now + timeout_s, asked.asked_at + PATIENCE * timeout_s)
+        for fetch in self._fetches.values():
+            if fetch.link == link and fetch.deadline is not None:
+                fetch.deadline = min(now + timeout_s, fetch.asked_at + PATIENCE * timeout_s)
 
-    def _take(
-        self, key: StreamKey, fetch: Fetch, parts: tuple[Part, ...], link: int
-    ) -> State | None:
+    def _take(self, key: StreamKey, fetch: Fetch, parts: tuple[Part, ...]) -> State | None:
         context = self._context
+        link = fetch.link
         try:
             fetch.take(parts)
             tree = None if fetch.missing() else fetch.assemble()
         except MalformedTree as lie:
+            fetch.forget_parts()
             context.waste(key, str(lie), link)
-            self._retry(key, fetch, link)
+            self._retry(key, fetch)
             return None
         except BrokenRule as broken:
             del self._fetches[key]
@@ -173,26 +229,33 @@ class Repair:
         self._pump()
         return State(fetch.envelope, tree)
 
-    def _retry(self, key: StreamKey, fetch: Fetch, bad_link: int) -> None:
-        context = self._context
+    def _retry(self, key: StreamKey, fetch: Fetch) -> None:
         fetch.tries += 1
-        others = sorted(link for link in context.links if link != bad_link)
-        if fetch.tries > TRIES_MAX or not context.links:
+        if fetch.tries > TRIES_MAX:
             del self._fetches[key]
-            self._pump()
-            return
-        fetch.link = context.dice.choice(others) if others else bad_link
-        fetch.deadline = context.now + context.limits.fetch_timeout_s
-        context.send(fetch.link, Lane.REPAIR, fetch.request())
+        else:
+            self._elsewhere(fetch)
+        self._pump()
+
+    def _elsewhere(self, fetch: Fetch) -> None:
+        others = sorted(link for link in self._context.links if link != fetch.link)
+        if others:
+            fetch.move_to(self._context.dice.choice(others))
+        self._proceed(fetch)
+
+    def link_opened(self) -> None:
+        """Go on with what waited for a link."""
+        self._pump()
 
     def link_closed(self, link: int) -> None:
-        """Ask elsewhere for what was expected from a link."""
+        """Ask elsewhere for what was expected from a link; without any, keep what is staged."""
         for key, asked in list(self._asked.items()):
             if asked.link == link:
                 self._again(key, asked)
-        for key, fetch in list(self._fetches.items()):
+        for fetch in self._fetches.values():
             if fetch.link == link:
-                self._retry(key, fetch, link)
+                self._elsewhere(fetch)
+        self._pump()
 
     def _again(self, key: StreamKey, asked: _Asked) -> None:
         del self._asked[key]
@@ -208,14 +271,15 @@ class Repair:
             if asked.deadline <= now:
                 self._again(key, asked)
         for key, fetch in list(self._fetches.items()):
-            if fetch.deadline <= now:
-                self._retry(key, fetch, fetch.link)
+            if fetch.deadline is not None and fetch.deadline <= now:
+                self._retry(key, fetch)
         self._pump()
 
     def next_deadline(self) -> float | None:
         """Return when the oldest request is due."""
         deadlines = [asked.deadline for asked in self._asked.values()]
-        deadlines += [fetch.deadline for fetch in self._fetches.values()]
+        fetches = self._fetches.values()
+        deadlines += [fetch.deadline for fetch in fetches if fetch.deadline is not None]
         return min(deadlines, default=None)
 
     def check(self) -> None:
@@ -226,3 +290,11 @@ class Repair:
             raise InternalError("the queue of wanted streams has outgrown its bound")
         if self._asked.keys() & self._fetches.keys():
             raise InternalError("a stream is asked for and fetched at once")
+        if self._queue.keys() & (self._asked.keys() | self._fetches.keys()):
+            raise InternalError("a stream waits in the queue and is under way at once")
+        asked = Counter(asked.link for asked in self._asked.values())
+        fetched = Counter(f.link for f in self._fetches.values() if f.deadline is not None)
+        if max(asked.values(), default=0) > ASKED_PER_LINK_MAX:
+            raise InternalError("more is asked on one link than the bound allows")
+        if max(fetched.values(), default=0) > FETCHES_PER_LINK_MAX:
+            raise InternalError("more is fetched on one link than the bound allows")

@@ -190,6 +190,7 @@ class Replica(Reading):
         self._context.links[link] = LinkState(peer)
         self._sync.link_opened(link)
         self._evidence.link_opened(link)
+        self._repair.link_opened()
         return self._outputs()
 
     def link_closed(self, link: int, now: float) -> list[Output]:

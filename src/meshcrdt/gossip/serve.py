@@ -8,10 +8,13 @@ local write that waits for the disk (F15), never half a fetch (F2).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from meshcrdt.gossip.context import Context
 from meshcrdt.gossip.deltas import delta_since, delta_whole
 from meshcrdt.gossip.fetch import node_parts, part_bytes
 from meshcrdt.gossip.header import Ref, StreamKey
+from meshcrdt.gossip.merkle import MerkleMap
 from meshcrdt.gossip.messages import (
     MESSAGE_BYTES_MAX,
     Absent,
@@ -22,8 +25,10 @@ from meshcrdt.gossip.messages import (
     Nodes,
     Part,
     Want,
+    Wanted,
 )
 from meshcrdt.gossip.outputs import Lane
+from meshcrdt.gossip.record import Record
 from meshcrdt.gossip.stream import State, Stream
 
 WHOLE_BYTES_MAX = 32 * 1024
@@ -79,38 +84,40 @@ class Server:
         top = state.tree.node(b"")
         parts: list[Part] = []
         if top is not None:
-            parts = node_parts(b"", top, bytes_max=MESSAGE_BYTES_MAX // 2)[:1]
+            parts.append(next(node_parts(b"", top, bytes_max=MESSAGE_BYTES_MAX // 2)))
         self._context.send(link, Lane.REPAIR, Announce(state.envelope, tuple(parts)))
 
     def get(self, link: int, message: Get) -> None:
         """Answer a Get with at most four messages; the asker asks again for the rest."""
         context = self._context
-        sources = [
-            state.tree
-            for state in (self._held(message.stream), self.orphans.get(message.stream))
-            if state is not None
-        ]
+        held = (context.holdings.state(message.stream), self.orphans.get(message.stream))
+        sources = [state.tree for state in held if state is not None]
         moved = not sources
         batches: list[list[Part]] = [[]]
         size = 0
-        for path, digest in message.items:
-            found = [node for tree in sources if (node := tree.node(path)) and node.hash == digest]
-            if not found:
+        for part in _parts_of(message.items, sources):
+            if part is None:
                 moved = True
                 continue
-            for part in node_parts(path, found[0], bytes_max=MESSAGE_BYTES_MAX // 2):
-                size += part_bytes(part)
-                if size > MESSAGE_BYTES_MAX and batches[-1]:
-                    batches.append([])
-                    size = part_bytes(part)
-                batches[-1].append(part)
-            if len(batches) > ANSWER_MESSAGES_MAX:
-                break
+            size += part_bytes(part)
+            if size > MESSAGE_BYTES_MAX and batches[-1]:
+                if len(batches) == ANSWER_MESSAGES_MAX:
+                    break
+                batches.append([])
+                size = part_bytes(part)
+            batches[-1].append(part)
         last = Ending.MOVED if moved else Ending.DONE
         for number, batch in enumerate(batches, 1):
             ending = last if number == len(batches) else Ending.MORE
             context.send(link, Lane.REPAIR, Nodes(message.stream, tuple(batch), ending))
 
-    def _held(self, key: StreamKey) -> State | None:
-        stream = self._context.holdings.stream(key)
-        return None if stream is None else stream.state
+
+def _parts_of(items: tuple[Wanted, ...], sources: list[MerkleMap[Record]]) -> Iterator[Part | None]:
+    """Yield the parts of the nodes that are asked for, None for each that is not held."""
+    for path, digest, offset in items:
+        found = (tree.node(path) for tree in sources)
+        node = next((node for node in found if node is not None and node.hash == digest), None)
+        if node is None:
+            yield None
+        else:
+            yield from node_parts(path, node, bytes_max=MESSAGE_BYTES_MAX // 2, offset=offset)

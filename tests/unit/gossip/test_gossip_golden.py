@@ -7,9 +7,11 @@ from gossip_world import SAMPLE_EPOCH as EPOCH
 from gossip_world import identity_of, sample_header
 
 from meshcrdt.base.ids import Dot
-from meshcrdt.gossip.header import seal
+from meshcrdt.gossip.header import StreamKey, seal
 from meshcrdt.gossip.merkle import MerkleMap, key_path
+from meshcrdt.gossip.messages import Get, Wanted, build, parse
 from meshcrdt.gossip.record import Record
+from meshcrdt.wire import encode
 
 ME, OTHER = identity_of(0), identity_of(1)
 
@@ -51,3 +53,13 @@ def test_record_hash() -> None:
 def test_merkle_roots(count: int, root: str) -> None:
     items = ((b"%d" % n, key_path(b"v%d" % n), None) for n in range(count))
     assert MerkleMap[None]().updated(items).root.hex() == root
+
+
+def test_get_names_an_offset_only_within_a_leaf() -> None:
+    items = (Wanted(b"", b"h" * 32), Wanted(b"\1\2", b"i" * 32, 7))
+    message = build(Get(StreamKey("c", ME.peer), items))
+    assert encode(message).hex() == (
+        "9416a163c410e6808f33fbec87975122804ac9ceda8e92"
+        "92c400c420" + "68" * 32 + "93c4020102c420" + "69" * 32 + "07"
+    )
+    assert parse(message, b"g" * 32) == Get(StreamKey("c", ME.peer), items)

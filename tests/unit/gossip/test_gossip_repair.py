@@ -8,15 +8,22 @@ from gossip_world import World, forged, whole
 from meshcrdt.base.limits import Limits
 from meshcrdt.gossip import Alarm, Drop, Misbehaved, Over, Put, Quarantined, ToLink
 from meshcrdt.gossip.context import WASTED_MAX
+from meshcrdt.gossip.fetch import node_parts
 from meshcrdt.gossip.messages import (
     MESSAGE_BYTES_MAX,
+    Absent,
     Announce,
     Code,
     Ending,
     Get,
+    Head,
+    Heads,
     Nodes,
+    Part,
+    Wanted,
     build,
 )
+from meshcrdt.gossip.stream import State
 
 
 def separated_pair(**kwargs: Limits) -> World:
@@ -252,7 +259,7 @@ def test_get_of_what_is_not_held_is_answered_with_moved() -> None:
     world.run()
     a = world.hosts[0].running
     stream = forged(5, {}).header.stream
-    (out,) = a.received(1, build(Get(stream, ((b"", b"h" * 32),))), 0.0)
+    (out,) = a.received(1, build(Get(stream, (Wanted(b"", b"h" * 32),))), 0.0)
     assert isinstance(out, ToLink)
     assert out.message == build(Nodes(stream, (), Ending.MOVED))
 
@@ -272,3 +279,59 @@ def test_f27_forged_equivocation_counts_as_waste_and_known_one_costs_nothing() -
     for state in (held, other):
         a.received(1, whole(state), 0.0)
     assert a.statistics().verified == verified
+
+
+def two_part_leaf() -> tuple[State, Part, Part, Part]:
+    """Return a state of one leaf, its two honest parts, and a lie in place of the first."""
+    state = forged(5, {b"k": b"x" * 60_000, b"l": b"x" * 60_000})
+    top = state.tree.node(b"")
+    assert top is not None
+    first, second = node_parts(b"", top, bytes_max=MESSAGE_BYTES_MAX // 2)
+    lie = evolve(first, records=(evolve(first.records[0], value=b"lie"),))
+    return state, first, second, lie
+
+
+def test_who_was_not_asked_cannot_spoil_a_fetch() -> None:
+    world = World(3)
+    world.run()
+    a = world.hosts[0].running
+    state, first, second, lie = two_part_leaf()
+    stream = state.header.stream
+    a.received(1, build(Announce(state.envelope, ())), 0.0)
+    a.received(2, build(Nodes(stream, (lie,), Ending.DONE)), 0.0)
+    out = a.received(1, build(Nodes(stream, (first, second), Ending.DONE)), 0.0)
+    assert not [o for o in out if isinstance(o, Quarantined)], "the honest server is not blamed"
+    assert a.head("c", state.header.origin) == state.ref
+
+
+def test_the_half_of_a_leaf_that_a_lost_link_brought_is_not_believed_at_the_next() -> None:
+    world = World(3)
+    world.run()
+    a = world.hosts[0].running
+    state, first, second, lie = two_part_leaf()
+    stream = state.header.stream
+    a.received(1, build(Announce(state.envelope, ())), 0.0)
+    a.received(1, build(Nodes(stream, (lie,), Ending.MORE)), 0.0)
+    asked = [o for o in a.link_closed(1, 0.0) if isinstance(o, ToLink)]
+    assert [(o.link, o.message) for o in asked] == [
+        (2, build(Get(stream, (Wanted(b"", state.header.state_root),))))
+    ]
+    out = a.received(2, build(Nodes(stream, (first, second), Ending.DONE)), 0.0)
+    assert not [o for o in out if isinstance(o, Quarantined)]
+    assert a.head("c", state.header.origin) == state.ref
+
+
+def test_a_stream_that_waits_to_be_asked_for_and_is_announced_is_not_asked_for_again() -> None:
+    world = World(2)
+    world.run()
+    a = world.hosts[0].running
+    states = [forged(5 + n, {b"k": b"x" * 40_000}) for n in range(40)]
+    states += [forged(5 + n, {b"k": b"x" * 40_000}, channel="d") for n in range(40)]
+    heads = tuple(Head(state.header.stream, state.ref) for state in states)
+    a.received(1, build(Heads(heads)), 0.0)
+    for state in states[-4:]:
+        a.received(1, build(Announce(state.envelope, ())), 0.0)
+        a.check()
+    for state in states:
+        a.received(1, build(Absent(state.header.stream)), 0.0)
+        a.check()
