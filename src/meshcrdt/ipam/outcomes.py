@@ -21,7 +21,7 @@ class Allocated:
 
 @frozen
 class Exhausted:
-    """Nothing is free in the range; `reason` names it."""
+    """Nothing is free in the range, or this node holds all it may; `reason` names which."""
 
     reason: str
     outcome: ClassVar[str] = "exhausted"
