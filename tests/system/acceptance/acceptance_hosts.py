@@ -123,6 +123,13 @@ class Site:
     def heal(self, name: str) -> None:
         self.nft(name, "delete table inet cut\n")
 
+    def unplug(self, number: int) -> None:
+        """Pull the cable of a host: its link loses the carrier."""
+        run("ip", "-n", self.router, "link", "set", f"toh{number}", "down")
+
+    def plug(self, number: int) -> None:
+        run("ip", "-n", self.router, "link", "set", f"toh{number}", "up")
+
     def no_path(self, one: int, other: int) -> None:
         """Let the router drop what two hosts send to each other."""
         pairs = ((one, other), (other, one))

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from acceptance_cluster import OPTIONS, Cluster
+from acceptance_daemon import CLI, call
 from acceptance_hosts import OUTSIDE
 from waiting import patience, until
 
@@ -84,6 +85,7 @@ def test_reset_without_a_daemon_cleans_the_host_too(cluster: Any) -> None:
 
 
 def test_stop_leaves_traffic_flowing_and_a_launch_adopts_it(cluster: Any) -> None:
+    before = Before(cluster)
     busy(cluster)
     site, daemon = cluster.site, cluster.daemons[1]
     talk = site.talk(cluster.namespace("1"), cluster.namespace("2"), cluster.addresses["2"])
@@ -104,3 +106,25 @@ def test_stop_leaves_traffic_flowing_and_a_launch_adopts_it(cluster: Any) -> Non
     cluster.detach(1, "1")
     assert "ethmc0" not in inside(cluster, "1")
     assert daemon.run("dns-lookup", "w1").code == 1
+    # And a reset finds what another process made.
+    daemon.ok("reset", within_s=patience(15.0))
+    assert daemon.ended() == 0
+    before.check(1)
+
+
+def test_a_detached_launch_has_its_dataplane_when_it_returns(cluster: Any) -> None:
+    daemon = cluster.daemon_on(1)
+    before = cluster.site.state(cluster.host(1))
+    command = [*daemon.prefix, *CLI, "launch", "--state-dir", str(daemon.state_dir), "--detach"]
+    done = call([*command, *OPTIONS], within_s=patience(20.0))
+    assert done.code == 0, done
+    try:
+        assert daemon.status()["state"] == "ready"
+        assert daemon.status()["dataplane"]["reason"] is None
+        cluster.attach(1, "1")
+        assert cluster.site.pings(cluster.host(1), cluster.addresses["1"])
+    finally:
+        # It is nobody's child: it is ended by its own verb.
+        done = daemon.run("reset", within_s=patience(15.0))
+    assert done.code == 0, done
+    assert cluster.site.state(cluster.host(1)) == before

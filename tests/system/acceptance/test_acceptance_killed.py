@@ -46,6 +46,8 @@ def test_established_traffic_goes_on_and_the_daemon_comes_back(
     assert (heard["tcp_lost"], heard["udp_lost"]) == (0, 0)
     assert heard["tcp_silence_s"] < SILENCE_S
     assert daemon.json("allocate", "kept")["address"] in before["held"]["kept"]
+    again = daemon.json("attach", f"netns:/run/netns/{where[0]}")
+    assert sorted(a.partition("/")[0] for a in again["addresses"]) == before["held"][again["id"]]
     assert cluster.held_twice() == set()
 
 

@@ -49,11 +49,14 @@ class Story:
         self.cluster = cluster
         self.tag = tag
         self.names: dict[str, str] = {}
+        self.whole_names: dict[str, list[str]] = {}
+        """Names of which all addresses are known, and no others may be shown."""
         self.slowest: Result | None = None
         self.slowest_verb = ""
         for number in cluster.daemons:
             self.names[f"w{number}"] = cluster.addresses[str(number)]
-            cluster.attach(number, f"o{tag}-{number}")
+            for workload in (f"o{tag}-{number}", f"again{tag}-{number}"):
+                cluster.attach(number, workload)
         until("everyone knows all", cluster.is_equal, within_s=patience(5.0))
 
     def verb(self, number: int, *verb: str, within_s: float = LOCAL_S) -> Any:
@@ -63,13 +66,7 @@ class Story:
     def everyone_notices(self, began: float) -> None:
         """Look and do nothing else, so that the time is that of noticing alone."""
         statuses = self.cluster.statuses
-
-        def far() -> bool:
-            seen = statuses()
-            gone = {n: names_in(seen[n], "suspect", "dead") for n in seen}
-            return gone == {1: {"h3"}, 2: {"h3"}, 3: {"h1", "h2"}}
-
-        until("status says who is unreachable", far, within_s=NOTICED_S + began - time.monotonic())
+        wait_until_far(self.cluster, began)
         figure(f"status says who is unreachable {time.monotonic() - began:.1f} s after the cut")
         seen = statuses()
         assert [seen[n]["minority"] for n in (1, 2, 3)] == [False, False, True]
@@ -103,12 +100,23 @@ class Story:
                 assert cluster.daemons[number].run("dns-lookup", f"w{gone}").code == 1
             plain = f"plain{self.tag}-{number}"
             self.verb(number, "dns-add", plain, f"192.0.2.{number}")
+            assert self.verb(number, "dns-lookup", plain)["addresses"] == [f"192.0.2.{number}"]
+            self.attach_again(number, f"again{self.tag}-{number}")
             self.names[plain] = f"192.0.2.{number}"
             self.verb(number, "put", "acme/services", f"{self.tag}-{number}", str(number))
             self.verb(number, "ps")
             self.verb(number, "status")
             self.verb(number, "dns-list")
         self.what_needs_the_other_side()
+
+    def attach_again(self, number: int, workload: str) -> None:
+        """Detach a workload that everybody knows, and attach it with whatever it gets now."""
+        daemon, where = self.cluster.daemons[number], self.cluster.namespace(workload)
+        daemon.ok("detach", f"netns:/run/netns/{where}", within_s=LOCAL_S)
+        verb = ("attach", f"netns:/run/netns/{where}", "--name", f"w{workload}")
+        found = [a.partition("/")[0] for a in self.verb(number, *verb)["addresses"]]
+        self.cluster.addresses[workload] = found[0]
+        self.whole_names[f"w{workload}"] = sorted(found)
 
     def what_needs_the_other_side(self) -> None:
         """Refused or answered in time, never waited for without end."""
@@ -150,6 +158,8 @@ class Story:
             for name, address in self.names.items():
                 assert address in short.get(name, ()), f"{name} on {number}: {short.get(name)}"
                 assert address in daemon.json("dns-lookup", name)["addresses"]
+            for name, addresses in self.whole_names.items():
+                assert sorted(daemon.json("dns-lookup", name)["addresses"]) == addresses
             assert not any(name.startswith((f"wo{self.tag}-", f"wp{self.tag}-")) for name in short)
             entries = daemon.json("get", "acme/services")["entries"]
             assert {f"{self.tag}-{n}": n for n in (1, 2, 3)}.items() <= entries.items()
@@ -159,12 +169,24 @@ class Story:
         assert not any(status["alarms"] for status in cluster.statuses().values())
 
     def flows(self) -> bool:
-        pairs = (("1", "3"), ("3", "2"), ("2", "1"))
+        again = {number: f"again{self.tag}-{number}" for number in (1, 2, 3)}
+        pairs = (("1", "3"), ("3", "2"), ("2", "1"), ("1", again[3]), ("3", again[2]))
         return all(self.cluster.reaches(*pair) for pair in pairs)
 
     def note(self, result: Result, verb: str) -> None:
         if self.slowest is None or result.seconds > self.slowest.seconds:
             self.slowest, self.slowest_verb = result, verb
+
+
+def wait_until_far(cluster: Any, began: float) -> None:
+    """Wait until both sides say who is unreachable, in the time that is promised for it."""
+
+    def far() -> bool:
+        seen = cluster.statuses()
+        gone = {n: names_in(seen[n], "suspect", "dead") for n in seen}
+        return gone == {1: {"h3"}, 2: {"h3"}, 3: {"h1", "h2"}}
+
+    until("status says who is unreachable", far, within_s=NOTICED_S + began - time.monotonic())
 
 
 def test_a_host_that_is_cut_off_can_be_stopped_and_launched(trio_of_hosts: Any) -> None:
@@ -198,6 +220,26 @@ def test_a_host_that_is_cut_off_can_be_stopped_and_launched(trio_of_hosts: Any) 
         f"digests equal {took_s:.2f} s after the return"
     )
     until("traffic flows", lambda: cluster.reaches("1", "alone"), within_s=RETURN_S)
+    assert cluster.held_twice() == set()
+
+
+def test_a_host_without_a_carrier_is_noticed_and_comes_back(trio_of_hosts: Any) -> None:
+    cluster = trio_of_hosts
+    until("the mesh is whole", cluster.is_equal, within_s=patience(10.0))
+    began = time.monotonic()
+    cluster.site.unplug(CUT_OFF)
+    try:
+        wait_until_far(cluster, began)
+        figure(f"without a carrier: noticed {time.monotonic() - began:.1f} s after the cable went")
+        assert cluster.daemons[CUT_OFF].json("status")["minority"] is True
+        outcomes = [d.json("allocate", "unplugged") for d in cluster.daemons.values()]
+        assert {outcome["outcome"] for outcome in outcomes} == {"allocated"}
+        assert len({outcome["address"] for outcome in outcomes}) == len(outcomes)
+    finally:
+        cluster.site.plug(CUT_OFF)
+    took_s = until("digests are equal", cluster.is_equal, within_s=RETURN_S)
+    figure(f"without a carrier: digests equal {took_s:.2f} s after the cable was back")
+    until("traffic flows", lambda: cluster.reaches("1", "3"), within_s=RETURN_S)
     assert cluster.held_twice() == set()
 
 

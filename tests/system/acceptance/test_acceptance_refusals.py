@@ -233,10 +233,14 @@ def test_a_range_that_hides_a_route_of_the_host_is_refused(cluster: Any) -> None
     before = cluster.site.state(host)
     command = [*daemon.prefix, *CLI, "launch", "--state-dir", str(daemon.state_dir)]
     options = ["--dataplane", "linux", "--log-level", "error"]
-    result = call([*command, *options, "--ipalloc-range", "198.51.100.0/24"])
-    assert result.code == 1
-    assert "range 198.51.100.0/24 overlaps the host's route 198.51.100.16/28 on eth0" in result.line
-    assert cluster.site.state(host) == before
+    for given in ("198.51.100.0/24", "198.51.100.24/29"):
+        for how in ([], ["--detach"]):
+            result = call([*command, *options, *how, "--ipalloc-range", given])
+            assert result.code == 1
+            overlap = f"range {given} overlaps the host's route 198.51.100.16/28 on eth0"
+            assert overlap in result.line
+            assert cluster.site.state(host) == before
+            assert not daemon.state_dir.exists()
     # Nothing was decided: another range founds the cluster.
     daemon.launch("--ipalloc-range", "10.50.0.0/16")
     assert daemon.status()["ipam"]["universes"][0]["cidr"] == "10.50.0.0/16"

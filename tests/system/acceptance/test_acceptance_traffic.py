@@ -30,6 +30,12 @@ def test_all_pairs_exchange_tcp_both_ways_at_full_size(trio_of_hosts: Any) -> No
         )
         cluster.exchange(source, sink)
     cluster.exchange("3", "1", family=6)
+    for source, sink in itertools.permutations("123", 2):
+        six = cluster.addresses6[sink]
+        assert cluster.site.pings(cluster.namespace(source), six), f"{source} reaches {six}"
+    for number, status in cluster.statuses().items():
+        paths = status["dataplane"]["paths"]
+        assert list(paths.values()) == [None, None], f"{number} is content with its paths: {paths}"
 
 
 def test_all_links_are_sealed_and_found_from_one_peer_address(trio_of_hosts: Any) -> None:
@@ -61,7 +67,8 @@ def test_dig_on_one_host_resolves_a_workload_on_another(trio_of_hosts: Any) -> N
         lambda: cluster.daemons[1].status()["dns"]["listen"],
         within_s=patience(5.0),
     )
-    server = cluster.daemons[1].status()["dns"]["listen"].rpartition(":")[0]
+    server, _, port = cluster.daemons[1].status()["dns"]["listen"].rpartition(":")
+    assert port == "53"
     attached = cluster.attach(3, "fresh")
     since = time.monotonic()
     try:
@@ -74,7 +81,8 @@ def test_dig_on_one_host_resolves_a_workload_on_another(trio_of_hosts: Any) -> N
         six = [a.partition("/")[0] for a in attached["addresses"] if ":" in a]
         assert site.dig(host, server, "wfresh.mesh.internal", "AAAA") == six
         for each in (address, *six):
-            assert site.dig(host, server, "-x", each) == ["wfresh.mesh.internal."]
+            for where in (host, cluster.namespace("1")):
+                assert site.dig(where, server, "-x", each) == ["wfresh.mesh.internal."]
         # A workload asks its host, and case is ignored.
         assert site.dig(cluster.namespace("1"), server, "WFRESH.mesh.internal") == [address]
         found = cluster.daemons[2].json("dns-lookup", "wfresh")
@@ -82,6 +90,9 @@ def test_dig_on_one_host_resolves_a_workload_on_another(trio_of_hosts: Any) -> N
     finally:
         cluster.detach(3, "fresh")
     until("the name goes too", lambda: site.dig(host, server, *asked) == [], within_s=NAME_S)
+    assert cluster.daemons[1].run("dns-lookup", "wfresh").code == 1
+    assert attached["id"] not in cluster.daemons[3].json("ps")["entries"]
+    assert not site.pings(cluster.namespace("1"), address)
 
 
 def test_a_workload_reaches_its_host_and_with_expose_the_outside(trio_of_hosts: Any) -> None:

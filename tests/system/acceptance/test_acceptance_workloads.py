@@ -52,6 +52,8 @@ def test_attaching_twice_is_attaching_once(trio_of_hosts: Any) -> None:
     cluster = trio_of_hosts
     daemon = cluster.daemons[2]
     first = cluster.attach(2, "twice")
+    assert set(first) >= {"id", "addresses", "names", "mac", "mtu"}
+    assert first["mtu"] == daemon.status()["dataplane"]["mtu"] == 1450
     again = daemon.json("attach", target(cluster, "twice"), "--name", "another")
     assert again["addresses"] == first["addresses"]
     assert again["mac"] == first["mac"]
@@ -80,29 +82,57 @@ def test_an_address_that_another_host_holds_is_refused_and_nothing_changes(
     assert cluster.reaches("2", "1")
 
 
+def test_what_allocate_gave_is_attached_and_kept_however_the_target_is_spelled(
+    trio_of_hosts: Any,
+) -> None:
+    cluster = trio_of_hosts
+    daemon, name = cluster.daemons[1], cluster.site.namespace("wplanned")
+    before = daemon.json("ps")["entries"]
+    taken = daemon.json("allocate", "other")["address"]
+    line = daemon.run("attach", f"netns:{name}", "net:default", taken.partition("/")[0])
+    assert line.code == 1
+    assert "other" in line.line, "its holder here is named"
+    assert daemon.json("ps")["entries"] == {**before, "other": [taken]}
+    planned = daemon.json("allocate", f"netns:{name}")["address"]
+    attached = daemon.json("attach", f"netns:{name}")
+    assert attached["addresses"][0] == planned
+    spelled = target(cluster, "planned")
+    assert daemon.json("attach", spelled)["id"] == attached["id"], "one namespace, one workload"
+    daemon.ok("detach", spelled)
+    assert daemon.json("ps")["entries"] == {**before, "other": [taken], f"netns:{name}": [planned]}
+
+
 def test_a_workload_that_ends_is_detached_everywhere(trio_of_hosts: Any) -> None:
     cluster = trio_of_hosts
     one, two = cluster.daemons[1], cluster.daemons[2]
     cluster.attach(2, "short")
+    kept = two.json("allocate", "kept")["address"]
     until("1 knows it", lambda: one.run("dns-lookup", "wshort").code == 0, within_s=patience(3.0))
     cluster.site.inside(cluster.host(2), "ip", "netns", "del", cluster.namespace("short"))
     until(
         "its name goes", lambda: one.run("dns-lookup", "wshort").code == 1, within_s=patience(5.0)
     )
-    assert target(cluster, "short") not in two.json("ps")["entries"]
+    assert two.run("dns-lookup", "wshort").code == 1
+    held = two.json("ps")["entries"]
+    assert target(cluster, "short") not in held
+    assert held["kept"] == [kept]
 
 
-@pytest.mark.parametrize("kind", ["missing", "of the host itself", "not a namespace"])
+@pytest.mark.parametrize(
+    "kind", ["missing", "without a kind", "of the host itself", "not a namespace"]
+)
 def test_a_target_that_is_none_is_named(trio_of_hosts: Any, kind: str) -> None:
     cluster = trio_of_hosts
     daemon = cluster.daemons[1]
     wrong = {
         "missing": "netns:/run/netns/nowhere",
+        "without a kind": "nowhere",
         "of the host itself": f"pid:{daemon.process.pid}",
         "not a namespace": "netns:/etc/hostname",
     }[kind]
     before = daemon.json("ps")
     result = daemon.run("attach", wrong, "--name", "x")
     assert result.code == 1
-    assert wrong in result.line
+    assert (f"'{wrong}'" if kind == "without a kind" else wrong) in result.line
+    assert ("does not exist" in result.line) == (kind == "missing")
     assert daemon.json("ps") == before

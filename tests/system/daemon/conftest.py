@@ -22,16 +22,12 @@ TIMEOUT_S = 40.0
 
 
 class Host:
-    """One daemon, its state directory and the command line that talks to it.
+    """One daemon, its state directory and the command line that talks to it."""
 
-    `prefix` is put before every command, such as `ip netns exec h1`.
-    """
-
-    def __init__(self, directory: Path, name: str, prefix: tuple[str, ...] = ()) -> None:
+    def __init__(self, directory: Path, name: str) -> None:
         self.name = name
         self.state_dir = directory / name
         self.port = free_port()
-        self.prefix = prefix
         self.pids: list[int] = []
 
     @property
@@ -42,7 +38,7 @@ class Host:
         self, *arguments: str, stdin: str = "", environ: dict[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [*self.prefix, *CLI, *arguments, "--state-dir", str(self.state_dir)],
+            [*CLI, *arguments, "--state-dir", str(self.state_dir)],
             input=stdin,
             capture_output=True,
             text=True,
@@ -122,8 +118,8 @@ def make_host(tmp_path: Path) -> Iterator[Callable[..., Host]]:
     """Make hosts; their daemons end with the test."""
     made: list[Host] = []
 
-    def make(name: str, prefix: tuple[str, ...] = ()) -> Host:
-        host = Host(tmp_path, name, prefix)
+    def make(name: str) -> Host:
+        host = Host(tmp_path, name)
         made.append(host)
         return host
 
