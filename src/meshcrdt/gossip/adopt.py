@@ -133,6 +133,5 @@ class Adopter:
         if not targets:
             return
         message, key = delta_between(before, state, changed)
-        for link in targets:
-            if header.hash not in context.links[link].refused:
-                context.send(link, Lane.DELTA, message, key)
+        takers = [link for link in targets if header.hash not in context.links[link].refused]
+        context.send_all(takers, Lane.DELTA, message, key)

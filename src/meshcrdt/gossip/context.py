@@ -7,6 +7,7 @@ so that none needs to know another's inside.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterable
 
 from attrs import define, field, frozen
 
@@ -16,7 +17,7 @@ from meshcrdt.base.ids import Epoch, PeerId
 from meshcrdt.base.limits import Limits
 from meshcrdt.gossip.header import KeyOnWire, Ref, StreamKey, Verify
 from meshcrdt.gossip.holdings import Holdings
-from meshcrdt.gossip.messages import Parsed, Refused, build
+from meshcrdt.gossip.messages import Message, Parsed, Refused, build
 from meshcrdt.gossip.outputs import Lane, Misbehaved, Output, Quarantined, Store, ToLink
 from meshcrdt.gossip.quarantine import Offence, Quarantine
 from meshcrdt.trust.identity import Identity
@@ -103,7 +104,20 @@ class Context:
 
     def send(self, link: int, lane: Lane, message: Parsed, key: KeyOnWire = KeyOnWire.SENT) -> None:
         """Queue one message for a link."""
-        self.out.append(ToLink(link, lane, build(message, key)))
+        self.send_all((link,), lane, message, key)
+
+    def send_all(
+        self,
+        links: Iterable[int],
+        lane: Lane,
+        message: Parsed,
+        key: KeyOnWire = KeyOnWire.SENT,
+    ) -> None:
+        """Queue one message, made once, for several links."""
+        made: Message | None = None
+        for link in links:
+            made = made or build(message, key)
+            self.out.append(ToLink(link, lane, made))
 
     def new_token(self) -> int:
         """Return a fresh token for a Store."""

@@ -32,14 +32,12 @@ from meshcrdt.base.tree import (
 )
 from meshcrdt.errors import MalformedTree
 from meshcrdt.gossip.merkle import HASH_BYTES
-from meshcrdt.trust.identity import Identity
+from meshcrdt.trust.identity import PUBLIC_BYTES, SIGNATURE_BYTES, Identity, peer_id
 from meshcrdt.wire import encode
 
 HEADER_DOMAIN = "gossip/header/1"
 DEPS_MAX = 256
 """Owners that one header may depend on. A full list keeps cancels instead of dropping them."""
-SIGNATURE_BYTES = 64
-PUBLIC_BYTES = 32
 
 Verify: TypeAlias = Callable[[bytes, str, bytes, bytes], bool]
 """(public, domain, message, signature) -> whether it is good; pure, so it can be memoised."""
@@ -208,8 +206,12 @@ class Envelope:
     public: bytes
     signature: bytes
 
+    def is_signed(self, verify: Verify) -> bool:
+        """Return whether the key is the origin's and the signature is good."""
+        return peer_id(self.public) == self.header.origin and self.verified_by(verify)
+
     def verified_by(self, verify: Verify) -> bool:
-        """Return whether the signature is the origin's; the caller checks the key's id."""
+        """Return whether the signature is the key's, whoever owns that."""
         return verify(self.public, HEADER_DOMAIN, self.header.body, self.signature)
 
     def to_tree(self, key: KeyOnWire) -> Tree:

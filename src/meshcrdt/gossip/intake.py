@@ -14,13 +14,12 @@ from meshcrdt.gossip.context import Context
 from meshcrdt.gossip.evidence import Evidence
 from meshcrdt.gossip.header import Envelope, Ref, StreamKey
 from meshcrdt.gossip.local import Local
-from meshcrdt.gossip.messages import Announce, Delta, Nodes
+from meshcrdt.gossip.messages import Announce, Delta, Nodes, Part
 from meshcrdt.gossip.rebase import Rebase
 from meshcrdt.gossip.repair import Repair
 from meshcrdt.gossip.stream import State, changed_tree
 from meshcrdt.gossip.sync import Sync
 from meshcrdt.gossip.validity import counts_rule, header_rule, is_whole, record_rule
-from meshcrdt.trust.identity import peer_id
 
 
 class Intake:
@@ -92,8 +91,8 @@ class Intake:
         context.counters.deltas_applied += 1
         self._enter(State(known, tree), link)
 
-    def _fetch(self, envelope: Envelope, link: int) -> None:
-        state = self._repair.start(envelope, link, ())
+    def _fetch(self, envelope: Envelope, link: int, parts: tuple[Part, ...] = ()) -> None:
+        state = self._repair.start(envelope, link, parts)
         if state is not None:
             self._enter(state, link)
 
@@ -104,9 +103,7 @@ class Intake:
         known = self._verified(message.envelope, link)
         if known is None:
             return
-        state = self._repair.start(known, link, message.parts)
-        if state is not None:
-            self._enter(state, link)
+        self._fetch(known, link, message.parts)
 
     def nodes(self, link: int, message: Nodes) -> None:
         """Take nodes of a tree that is being fetched."""
@@ -156,7 +153,7 @@ class Intake:
         if not self._evidence.is_news(known, held):
             return
         self._context.counters.verified += 1
-        if known.verified_by(self._context.verify):
+        if known.is_signed(self._context.verify):
             self._evidence.consider(known, held, link)
         else:
             self._context.counters.bad_signatures += 1
@@ -172,7 +169,7 @@ class Intake:
             return None
         known = evolve(envelope, public=public)
         context.counters.verified += 1
-        if peer_id(public) != header.origin or not known.verified_by(context.verify):
+        if not known.is_signed(context.verify):
             context.counters.bad_signatures += 1
             context.waste(header.stream, "signature", link)
             return None

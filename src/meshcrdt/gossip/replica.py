@@ -198,6 +198,7 @@ class Replica(Reading):
         self._context.now = now
         if self._context.links.pop(link, None) is not None:
             self._repair.link_closed(link)
+            self._evidence.link_closed(link)
         return self._outputs()
 
     def received(self, link: int, message: Message, now: float) -> list[Output]:
@@ -243,13 +244,15 @@ class Replica(Reading):
 
     def next_deadline(self) -> float | None:
         """Return when `handle_timeout` is due, or None."""
-        due = (self._sync.next_deadline(), self._repair.next_deadline())
+        parts = (self._sync, self._repair, self._evidence)
+        due = (part.next_deadline() for part in parts)
         return min((deadline for deadline in due if deadline is not None), default=None)
 
     def handle_timeout(self, now: float) -> list[Output]:
         """Do what is due: retry requests, compare roots, drop cancels that are answered."""
         self._context.now = now
         self._repair.handle_timeout()
+        self._evidence.handle_timeout()
         if self._sync.handle_timeout():
             self._stage_tidy()
         return self._outputs()
