@@ -5,7 +5,7 @@ The core treats an address as a name; only the scheme is looked at, to find a tr
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from meshcrdt.errors import UsageError
 
@@ -72,6 +72,14 @@ def is_host(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def is_wildcard(host: str) -> bool:
+    """Return True for the address that means every interface: 0.0.0.0 or ::, in any spelling."""
+    try:
+        return ip_address(host).is_unspecified
+    except ValueError:
+        return False
 
 
 def _is_ipv6(text: str) -> bool:

@@ -161,7 +161,7 @@ OPTIONS: tuple[Option, ...] = (
         flag="--http-addr",
         kind=Kind.ONE,
         metavar="HOST:PORT",
-        check=values.host_port,
+        check=values.http_address,
         help="Serve the API there too, with the bearer token in the state directory.",
     ),
     Option(

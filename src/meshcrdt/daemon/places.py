@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from meshcrdt.base.hosts import PORT_MAX, is_host, number_within
+from meshcrdt.base.hosts import PORT_MAX, is_host, is_wildcard, number_within
 
 SOCKET_NAME = "api.sock"
 STORE_NAME = "mesh.db"
@@ -80,14 +80,20 @@ def resolve_state_dir(state_dir: str | None, environ: Mapping[str, str], *, root
 
 
 def parse_api(text: str) -> str:
-    """Return an API address as a URL: `unix:///path`, `/path`, or `http://host:port`."""
+    """Return an API address as a URL: `unix:///path`, `/path`, or `http://host:port`.
+
+    Raises ValueError for any other, and for every interface (0.0.0.0, ::): nobody is there.
+    """
     text = text.strip()
     if text.startswith("unix://") and len(text) > len("unix://"):
         return unix_url(Path(text.removeprefix("unix://")))
     if text.startswith("http://"):
         host, _, port = text.removeprefix("http://").rstrip("/").rpartition(":")
-        if is_host(host) and host and number_within(port, low=0, high=PORT_MAX) is not None:
+        good = bool(host) and is_host(host) and not is_wildcard(host.strip("[]"))
+        if good and number_within(port, low=0, high=PORT_MAX) is not None:
             return f"http://{host}:{port}"
     elif "/" in text and "://" not in text:
         return unix_url(Path(text))
-    raise ValueError(f"API address {text!r}: unix:///PATH, /PATH or http://HOST:PORT is accepted")
+    raise ValueError(
+        f"API address {text!r}: unix:///PATH, /PATH or http://HOST:PORT of one interface is accepted"
+    )

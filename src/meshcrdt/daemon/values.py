@@ -9,10 +9,9 @@ from __future__ import annotations
 import ipaddress
 import re
 
-from meshcrdt.base.hosts import PORT_MAX, is_host, number_within
+from meshcrdt.base.dnsname import check_name
+from meshcrdt.base.hosts import PORT_MAX, is_host, is_wildcard, number_within, split_host_port
 
-LABEL_BYTES_MAX = 63
-NAME_BYTES_MAX = 253
 IDENTIFIER_BYTES_MAX = 256
 CHANNEL_BYTES_MAX = 128
 RESERVED_CHANNELS = frozenset({"channels", "directory", "endpoints", "ipam", "names"})
@@ -71,17 +70,8 @@ def key(text: str) -> str:
 
 
 def dns_name(text: str) -> str:
-    """Check a DNS name (RFC 1035 lengths); the final dot is optional."""
-    plain(text, "name", bytes_max=NAME_BYTES_MAX + 1)
-    labels = text.removesuffix(".").split(".")
-    if any(c.isspace() for c in text):
-        raise ValueError(f"name {text!r} has white space: letters, digits, '-' and '_' are usual")
-    for label in labels:
-        if not 0 < len(label.encode()) <= LABEL_BYTES_MAX:
-            raise ValueError(
-                f"name {text!r} has a label of {len(label.encode())} bytes: "
-                f"1 to {LABEL_BYTES_MAX} are accepted"
-            )
+    """Check a DNS name as the mesh does (`base.dnsname`); the final dot is optional."""
+    check_name(text)
     return text
 
 
@@ -147,6 +137,20 @@ def host_port(text: str) -> str:
         raise ValueError(f"{text!r}: an IPv6 address is written [ADDRESS]:PORT")
     if not is_host(host):
         raise ValueError(f"{text!r}: {host!r} is no IPv4 address")
+    return text
+
+
+def http_address(text: str) -> str:
+    """Check where the API is served on TCP: HOST:PORT of one interface.
+
+    Callers have to name the listener in their Host header, and nobody can name every interface.
+    """
+    host, _ = split_host_port(host_port(text), default_port=0)
+    if is_wildcard(host):
+        raise ValueError(
+            f"{text!r}: {host} means every interface, and callers name one; "
+            "HOST:PORT of one address is accepted, such as 127.0.0.1:6784"
+        )
     return text
 
 

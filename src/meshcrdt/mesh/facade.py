@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from meshcrdt.base.dnsname import normalise_name
 from meshcrdt.ipam.outcomes import Outcome, Released
 from meshcrdt.mesh import arguments
 from meshcrdt.mesh.arguments import deadline, held_addresses, text, texts
 from meshcrdt.mesh.requests import Requests
-from meshcrdt.names.dnsname import normalise_name
 from meshcrdt.node.events import Allocate, Claim, Release, SetName, SetWorkload
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ Weights, services with ports and per-family answers are a later change: they add
 behind the addresses of a record, which readers of today skip.
 """
 
-from meshcrdt.names.dnsname import DOMAIN_DEFAULT, normalise_name
+from meshcrdt.base.dnsname import DOMAIN_DEFAULT, normalise_name
 from meshcrdt.names.records import NameRecord, normalise_address
 from meshcrdt.names.table import Names, NamesStatistics
 

@@ -11,9 +11,9 @@ from collections.abc import Iterable
 
 from attrs import frozen
 
+from meshcrdt.base.dnsname import NAME_CHARACTERS_MAX, check_name
 from meshcrdt.base.tree import Tree, take_str, take_tuple
 from meshcrdt.errors import MalformedTree, UsageError
-from meshcrdt.names.dnsname import NAME_CHARACTERS_MAX, check_name
 from meshcrdt.ranges import format_address, parse_address
 from meshcrdt.wire import decode, encode
 

@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator
 
 from attrs import frozen
 
+from meshcrdt.base.dnsname import DOMAIN_DEFAULT, check_name, normalise_name, qualify_name
 from meshcrdt.base.ids import PeerId
 from meshcrdt.errors import InternalError, MalformedTree, UsageError
-from meshcrdt.names.dnsname import DOMAIN_DEFAULT, check_name, normalise_name, qualify_name
 from meshcrdt.names.records import NameRecord, address_order, normalise_address
 
 

@@ -18,7 +18,7 @@ from meshcrdt.daemon.exits import CommandError
 
 @pytest.fixture
 def called(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, str]]:
-    """Record calls instead of making them; answers are in `answers`."""
+    """Record calls instead of making them; answers are in `answers`. No daemon is launched."""
     calls: list[tuple[str, str, str]] = []
 
     def call(self: ApiClient, method: str, path: str, **_: Any) -> Any:
@@ -31,6 +31,7 @@ def called(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, str]]:
         "/v1/ipam": {"entries": {"a": ["10.32.0.1/12"]}},
     }
     monkeypatch.setattr(ApiClient, "call", call)
+    monkeypatch.setattr(launch, "launch_daemon", lambda settings: 0)
     return calls
 
 
@@ -46,6 +47,13 @@ def called(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, str]]:
         ["dns-add", "bad\tname", "10.0.0.1"],
         ["dns-add", "web"],
         ["dns-lookup", "x" * 64],
+        ["dns-lookup", "caf\u00e9"],
+        ["dns-add", "a*b", "10.0.0.1"],
+        ["launch", "--dns-domain", "a*b"],
+        ["launch", "--http-addr", "0.0.0.0:6784"],
+        ["launch", "--http-addr", "[::]:6784"],
+        ["launch", "--api", "http://0.0.0.0:6784"],
+        ["status", "--api", "http://[::]:6784"],
         ["put", "c"],
         ["put", "~mine", "k", "v"],
         ["put", "directory", "k", "v"],

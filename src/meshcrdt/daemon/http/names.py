@@ -6,11 +6,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from meshcrdt.base.dnsname import qualify_name
 from meshcrdt.daemon import values
 from meshcrdt.daemon.context import Daemon
 from meshcrdt.daemon.http.problems import unknown
 from meshcrdt.daemon.http.requests import Fields, checked, segment
-from meshcrdt.names.dnsname import qualify_name
 
 
 class NameRoutes:

@@ -15,7 +15,6 @@ from meshcrdt.node.statistics import MemberStatus
 from meshcrdt.node.workloads import Endpoint as Published
 from meshcrdt.topology.outputs import PeerState
 
-
 _MAC = re.compile("[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 
 

@@ -2,9 +2,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from meshcrdt.base.dnsname import check_name, qualify_name
 from meshcrdt.errors import UsageError
 from meshcrdt.names import normalise_name
-from meshcrdt.names.dnsname import check_name, qualify_name
 
 
 @pytest.mark.parametrize(
