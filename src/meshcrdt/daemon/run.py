@@ -17,6 +17,7 @@ from typing import Any
 import trio
 from attrs import frozen
 
+from meshcrdt.base.hosts import shown_host_port
 from meshcrdt.daemon import values
 from meshcrdt.daemon.config import Settings
 from meshcrdt.daemon.context import Control, Daemon
@@ -156,8 +157,7 @@ class _Running:
         for listener in bound.api:
             surfaces.start_soon(serve_api, app, listener, self._control.stopping)
         if bound.tcp is not None:
-            host, port = bound.tcp.getsockname()[:2]
-            address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+            address = shown_host_port(*bound.tcp.getsockname()[:2])
             guarded = Guard(app, token=bearer_token(self._settings.state_dir), address=address)
             surfaces.start_soon(serve_api, guarded, bound.tcp, self._control.stopping)
 

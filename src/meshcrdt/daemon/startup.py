@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from attrs import define, field
 
+from meshcrdt.base.hosts import split_host_port
 from meshcrdt.daemon import places, underlay
 from meshcrdt.daemon.config import Settings
 from meshcrdt.daemon.dns.server import DnsServer, open_dns
@@ -55,8 +55,7 @@ def bind_surfaces(settings: Settings, stack: AsyncExitStack) -> Bound:
                 f"--api {settings.api} and --http-addr {settings.http_addr} both open TCP: "
                 "give one of them"
             )
-        host, _, port = settings.http_addr.rpartition(":")
-        bound.tcp = bind_tcp(host.strip("[]"), int(port))
+        bound.tcp = bind_tcp(*split_host_port(settings.http_addr, default_port=0))
         stack.callback(bound.tcp.close)
     return bound
 
@@ -85,14 +84,17 @@ def probe_listeners(urls: Sequence[str]) -> None:
     nothing, and its state directory still belongs to no cluster.
     """
     for url in urls:
-        parts = urlsplit(url)
-        if parts.scheme != "tcp" or not parts.port or not parts.hostname:
+        scheme, _, rest = url.partition("://")
+        host, port = split_host_port(rest, default_port=0) if scheme == "tcp" else ("", 0)
+        if not port:
             continue
-        family = socket.AF_INET6 if ":" in parts.hostname else socket.AF_INET
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
         with socket.socket(family, socket.SOCK_STREAM) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:  # as the listener itself: IPv4 is another's
+                probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             try:
-                probe.bind((parts.hostname, parts.port))
+                probe.bind((host, port))
                 probe.listen(1)
             except OSError as error:
                 raise CommandError(f"cannot listen on {url}: {error.strerror or error}") from None
@@ -102,8 +104,7 @@ async def bind_names(settings: Settings) -> DnsServer | None:
     """Open the name server where `--dns-listen` says; one that cannot be opened is an error."""
     if settings.no_dns or settings.dns_listen is None:
         return None
-    host, _, port = settings.dns_listen.rpartition(":")
-    return await open_dns(host.strip("[]"), int(port))
+    return await open_dns(*split_host_port(settings.dns_listen, default_port=0))
 
 
 async def effective_dataplane(settings: Settings) -> str | None:

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable, Sequence
-from urllib.parse import urlsplit
 
 from attrs import frozen
+
+from meshcrdt.base.hosts import split_host_port
+from meshcrdt.mesh.addresses import reachable
 
 GLOBAL_SCOPE = 0
 _DEPRECATED_OR_TENTATIVE = 0x20 | 0x40
@@ -62,24 +64,12 @@ def tunnel_ends(addresses: Sequence[str], trusted: Sequence[str]) -> tuple[str, 
 
 
 def default_advertise(listen: Sequence[str], addresses: Sequence[str]) -> tuple[str, ...]:
-    """Return the URLs to tell others: the listeners', with real addresses for wildcards."""
-    urls = []
-    for url in listen:
-        parts = urlsplit(url)
-        if parts.scheme != "tcp" or parts.port in (None, 0):
-            continue
-        host = parts.hostname or ""
-        if not is_wildcard(host):
-            urls.append(url)
-            continue
-        families = (4,) if ":" not in host else (4, 6)
-        for address in addresses:
-            if ipaddress.ip_address(address).version in families:
-                shown = f"[{address}]" if ":" in address else address
-                urls.append(f"{parts.scheme}://{shown}:{parts.port}")
+    """Return the URLs to tell others: the tcp listeners', with real addresses for wildcards."""
+    urls = (each for url in listen if _tcp_port(url) for each in reachable(url, addresses))
     return tuple(dict.fromkeys(urls))
 
 
-def is_wildcard(host: str) -> bool:
-    """Return True for the address that means every interface."""
-    return host in ("", "0.0.0.0", "::", "*")
+def _tcp_port(url: str) -> int:
+    """Return the port of a tcp URL; 0 where it is not known yet, or for any other URL."""
+    scheme, _, rest = url.partition("://")
+    return split_host_port(rest, default_port=0)[1] if scheme == "tcp" else 0

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from meshcrdt.base.hosts import shown_host_port
 from meshcrdt.daemon.dns.messages import respond
 from meshcrdt.daemon.dns.zone import Zone
 from meshcrdt.daemon.exits import CommandError
@@ -33,8 +34,7 @@ class DnsServer:
     @property
     def address(self) -> str:
         """The bound address, with the real port where port 0 was asked."""
-        host, port = self._udp.getsockname()[:2]
-        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        return shown_host_port(*self._udp.getsockname()[:2])
 
     async def run(self, zone: Zone) -> None:
         """Serve until cancelled, then close."""
@@ -116,8 +116,7 @@ async def open_dns(host: str, port: int) -> DnsServer:
     except OSError as error:
         udp.close()
         tcp.close()
-        shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         raise CommandError(
-            f"DNS address {shown} cannot be opened: {error.strerror or error}"
+            f"DNS address {shown_host_port(host, port)} cannot be opened: {error.strerror or error}"
         ) from None
     return DnsServer(udp, trio.SocketListener(tcp))

@@ -18,6 +18,7 @@ import anycorn
 import trio
 from starlette.types import ASGIApp
 
+from meshcrdt.base.hosts import shown_host_port, split_host_port
 from meshcrdt.daemon.exits import CommandError
 from meshcrdt.daemon.places import BEARER_NAME
 from meshcrdt.storage.files import replace_file
@@ -37,8 +38,7 @@ def bind_api(url: str) -> socket.socket:
     """Open the API's listener. Raises CommandError naming the URL and the reason."""
     if url.startswith("unix://"):
         return bind_unix(Path(url.removeprefix("unix://")))
-    host, _, port = url.removeprefix("http://").rpartition(":")
-    return bind_tcp(host.strip("[]"), int(port))
+    return bind_tcp(*split_host_port(url.removeprefix("http://"), default_port=0))
 
 
 def bind_unix(path: Path) -> socket.socket:
@@ -96,7 +96,7 @@ def bind_tcp(host: str, port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         raise CommandError(
-            f"API address {host}:{port} cannot be opened: {error.strerror or error}"
+            f"API address {shown_host_port(host, port)} cannot be opened: {error.strerror or error}"
         ) from None
     return listener
 

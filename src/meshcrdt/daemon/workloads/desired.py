@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable
 from ipaddress import ip_address, ip_network
 
 from attrs import frozen
 
 from meshcrdt.base.ids import PeerId
+from meshcrdt.base.macs import parse_mac
 from meshcrdt.daemon.workloads.records import Attached, HostPresence, Remembered
 from meshcrdt.dataplane.model import Desired, Endpoint, Exposure, Gateway, Port, Remote
 from meshcrdt.node.statistics import MemberStatus
 from meshcrdt.node.workloads import Endpoint as Published
 from meshcrdt.topology.outputs import PeerState
-
-_MAC = re.compile("[0-9a-f]{2}(:[0-9a-f]{2}){5}")
-
 
 @frozen
 class Seen:
@@ -47,9 +44,9 @@ def desired_state(seen: Seen, remembered: Remembered) -> Desired:
     )
     present = {remote.peer for remote in remotes}
     endpoints = (
-        Endpoint(address=address, mac=entry.mac.lower(), peer=str(entry.peer))
+        Endpoint(address=address, mac=parse_mac(entry.mac), peer=str(entry.peer))
         for entry in seen.endpoints
-        if entry.peer != seen.me and _MAC.fullmatch(entry.mac.lower())
+        if entry.peer != seen.me and _parses(entry.mac, parse_mac)
         for address in _readable((bare(entry.address),), ip_address)
     )
     return Desired(
