@@ -14,8 +14,11 @@ from pathlib import Path
 
 from meshcrdt.daemon.exits import CommandError
 from meshcrdt.daemon.places import LOCK_NAME
+from meshcrdt.errors import StoreError, StoreInUse
+from meshcrdt.storage.files import PathLock
 
 _LOG = logging.getLogger("meshcrdt.daemon")
+LOCK_MODE = 0o640
 _POLL_S = 0.02
 
 
@@ -24,33 +27,26 @@ class StateLock:
 
     def __init__(self, state_dir: Path) -> None:
         self.path = state_dir / LOCK_NAME
-        self._fd: int | None = None
+        self._held: PathLock | None = None
 
     def acquire(self) -> None:
         """Take the lock and write the pid. Raises CommandError naming the pid that holds it."""
         try:
-            fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
-        except OSError as error:
+            self._held = PathLock(self.path.parent, lock_path=self.path, mode=LOCK_MODE)
+        except StoreInUse as error:
+            raise CommandError(f"state directory {error}") from None
+        except StoreError as error:
+            cause = error.__cause__
+            reason = cause.strerror if isinstance(cause, OSError) else error
             raise CommandError(
-                f"state directory {self.path.parent} cannot be used: {error.strerror}"
+                f"state directory {self.path.parent} cannot be used: {reason}"
             ) from None
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            pid = os.pread(fd, 32, 0).decode("ascii", "replace").strip() or "unknown"
-            os.close(fd)
-            raise CommandError(
-                f"state directory {self.path.parent} is in use by process {pid}"
-            ) from None
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
-        self._fd = fd
 
     def release(self) -> None:
         """Give the lock back; idempotent."""
-        if self._fd is not None:
-            os.close(self._fd)
-            self._fd = None
+        if self._held is not None:
+            self._held.release()
+            self._held = None
 
 
 def leave_word(path: Path, word: str) -> None:

@@ -76,11 +76,14 @@ class PathLock:
     who holds it and is never removed: removing it would let two holders lock two files.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Take the lock of `path`; raises StoreInUse naming the holder, or StoreError."""
-        lock_path = path.with_name(f"{path.name}.lock")
+    def __init__(self, path: Path, *, lock_path: Path | None = None, mode: int = FILE_MODE) -> None:
+        """Take the lock of `path`; raises StoreInUse naming the holder, or StoreError.
+
+        The lock's file is `lock_path`, by default beside `path`; it is made with `mode`.
+        """
+        lock_path = lock_path or path.with_name(f"{path.name}.lock")
         try:
-            descriptor = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
+            descriptor = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, mode)
         except OSError as error:
             raise StoreError(f"cannot open {lock_path}: {error.strerror}") from error
         try:
