@@ -15,7 +15,7 @@ from meshcrdt.gossip.channels import Kind, kind_of
 from meshcrdt.gossip.context import Context, Settled
 from meshcrdt.gossip.deltas import delta_between
 from meshcrdt.gossip.durable import forget_rows, state_rows
-from meshcrdt.gossip.header import Ref, StreamKey
+from meshcrdt.gossip.header import StreamKey
 from meshcrdt.gossip.merkle import MerkleMap, changed_keys
 from meshcrdt.gossip.outputs import Alarm, Lane, StreamChanged
 from meshcrdt.gossip.parking import Parked, Parking, unmet
@@ -44,37 +44,25 @@ class Adopter:
         self._busy = busy
         self.parking = Parking()
 
-    def held_ref(self, key: StreamKey) -> Ref | None:
-        """Return the held header of a stream, or None."""
-        stream = self._context.holdings.stream(key)
-        return None if stream is None else stream.state.ref
-
     def offer(self, state: State, link: int | None) -> None:
         """Take a proved state: merge it when its deps are held, else let it wait for them."""
-        held = self.held_ref(state.header.stream)
-        if held is not None and held >= state.ref:
+        held = self._context.holdings.ref
+        ref = held(state.header.stream)
+        if ref is not None and ref >= state.ref:
             return
-        missing = unmet(state, self.held_ref)
         channel = state.header.channel
-        if not missing and not self.parking.in_channel(channel):
+        if not unmet(state, held) and not self.parking.in_channel(channel):
             self._merge(state, link)
             return
         self.parking.put(Parked(state, link))
-        ready = self.parking.release(channel, self.held_ref, self._busy)
-        for parked in ready:
-            self._merge(parked.state, parked.link)
-        if ready:
-            self.release(channel)
-        for dep in missing:
-            key = StreamKey(channel, dep.origin)
-            ref = self.held_ref(key)
-            if ref is None or ref < dep.ref:
-                self._want(key, link)
+        self.release(channel)
+        for dep in unmet(state, held):
+            self._want(StreamKey(channel, dep.origin), link)
 
     def release(self, channel: str) -> None:
         """Merge what waits in a channel as far as its deps are met by now."""
         while self.parking.in_channel(channel):
-            ready = self.parking.release(channel, self.held_ref, self._busy)
+            ready = self.parking.release(channel, self._context.holdings.ref, self._busy)
             if not ready:
                 return
             for parked in ready:
@@ -83,8 +71,7 @@ class Adopter:
     def _merge(self, state: State, link: int | None) -> None:
         context = self._context
         key = state.header.stream
-        stream = context.holdings.stream(key)
-        before = None if stream is None else stream.state
+        before = context.holdings.state(key)
         old_tree: MerkleMap[Record] = MerkleMap() if before is None else before.tree
         changed = frozenset(changed_keys(old_tree, state.tree))
         if kind_of(key.channel) is Kind.DURABLE:
@@ -96,8 +83,7 @@ class Adopter:
         """Make a state the held one and pass it on; the caller has seen to the store."""
         context = self._context
         key = state.header.stream
-        stream = context.holdings.stream(key)
-        before = None if stream is None else stream.state
+        before = context.holdings.state(key)
         peer = context.peer_of(link)
         evicted = context.holdings.adopt(state, changed)
         context.publics[key.origin] = state.envelope.public

@@ -119,17 +119,17 @@ class Context:
             made = made or build(message, key)
             self.out.append(ToLink(link, lane, made))
 
-    def new_token(self) -> int:
-        """Return a fresh token for a Store."""
-        self._tokens += 1
-        return self._tokens
+    def store(self, rows: tuple[Row, ...], settles: tuple[Settled, ...] = ()) -> int:
+        """Ask for rows to be stored; what they settle counts as durable when they are.
 
-    def store(self, rows: tuple[Row, ...], settles: tuple[Settled, ...] = ()) -> None:
-        """Ask for rows to be stored; what they settle counts as durable when they are."""
-        token = self.new_token()
+        Returns the token with which the store confirms.
+        """
+        self._tokens += 1
+        token = self._tokens
         if settles:
             self.settling[token] = settles
         self.out.append(Store(rows, token))
+        return token
 
     def peer_of(self, link: int | None) -> PeerId | None:
         """Return who is at the other end of a link, or None when it is gone."""

@@ -134,11 +134,9 @@ class Holdings:
         self._moves_checked = -1
 
     def channel(self, name: str) -> Channel:
-        """Return a channel, made when it is new."""
+        """Return a channel; an empty one, which is not kept, when no stream of it is held."""
         channel = self.channels.get(name)
-        if channel is None:
-            channel = self.channels[name] = Channel(name)
-        return channel
+        return Channel(name) if channel is None else channel
 
     def stream(self, key: StreamKey) -> Stream | None:
         """Return a held stream, or None."""
@@ -181,7 +179,7 @@ class Holdings:
     def adopt(self, state: State, changed: frozenset[bytes]) -> list[StreamKey]:
         """Take a greater state of a stream; returns streams that had to make room for it."""
         key = state.header.stream
-        channel = self.channel(key.channel)
+        channel = self.channels[key.channel] = self.channel(key.channel)
         stream = channel.streams.get(key.origin)
         evicted = []
         if stream is None:
@@ -202,6 +200,8 @@ class Holdings:
         stream = channel.streams.pop(key.origin)
         keys = frozenset(entry.key for entry in stream.state.tree.entries())
         channel.reindex(key.origin, keys, MerkleMap())
+        if not channel.streams:
+            del self.channels[key.channel]
         self._channels_of[key.origin].discard(key.channel)
         if not self._channels_of[key.origin]:
             del self._channels_of[key.origin]
@@ -229,6 +229,8 @@ class Holdings:
             return
         for channel in self.channels.values():
             channel.check_moved()
+            if not channel.streams:
+                raise InternalError(f"channel {channel.name!r} is kept and nobody writes to it")
         hashes: dict[Kind, dict[bytes, bytes]] = {kind: {} for kind in Kind}
         for key, stream in self.streams():
             if stream.state.header.stream != key:

@@ -52,7 +52,7 @@ class Intake:
         parked = self._adopter.parking.get(key)
         if parked is not None and parked.state.ref >= ref:
             return False
-        held = self._adopter.held_ref(key)
+        held = context.holdings.ref(key)
         if held is None:
             return context.holdings.admits(key)
         return ref > held or self._rebase.was_missed(key, ref)

@@ -16,11 +16,11 @@ from meshcrdt.errors import CapacityError, InternalError, UsageError
 from meshcrdt.gossip.cancels import Deps, Intent, Purpose, record_after
 from meshcrdt.gossip.changes import Change, Over, Put, Writer
 from meshcrdt.gossip.channels import Kind, Scope, kind_of, scope_of
-from meshcrdt.gossip.context import Context
+from meshcrdt.gossip.context import Context, Settled
 from meshcrdt.gossip.durable import state_rows
 from meshcrdt.gossip.header import Dep, Header, Ref, StreamKey, seal
 from meshcrdt.gossip.merkle import NO_HASH, MerkleMap
-from meshcrdt.gossip.outputs import Committed, Store
+from meshcrdt.gossip.outputs import Committed
 from meshcrdt.gossip.record import RECORD_OVERHEAD_BYTES, Record
 from meshcrdt.gossip.stream import State, changed_tree
 from meshcrdt.wire import content_hash
@@ -195,8 +195,9 @@ class Local:
         """Stage an internal change; a user's staged change of the key goes first."""
         own = self._own(channel)
         before = own.staged.get(intent.key)
-        if before is None or before.purpose in (Purpose.SEEN, Purpose.TIDY):
-            own.staged[intent.key] = intent
+        yields = before is not None and before.purpose in (Purpose.SEEN, Purpose.TIDY)
+        if before is None or (yields and intent.purpose is not Purpose.TIDY):
+            own.staged[intent.key] = intent  # each purpose drops needless dots as TIDY does
 
     def _own(self, channel: str) -> _OwnChannel:
         own = self._channels.get(channel)
@@ -220,7 +221,7 @@ class Local:
     def own_channels(self) -> frozenset[str]:
         """Return the channels of this node, those that wait for their first flush included."""
         held = self._context.holdings.channels_of(self._context.me)
-        return held | self._channels.keys()
+        return held.union(o.name for o in self._channels.values() if o.staged or o.flight)
 
     def own_keys(self, channel: str) -> list[bytes]:
         """Return the keys under which `own_value` finds something, sorted."""
@@ -230,8 +231,7 @@ class Local:
 
     def held(self, channel: str) -> State | None:
         """Return the own state that is part of the replicated state."""
-        stream = self._context.holdings.stream(StreamKey(channel, self._context.me))
-        return None if stream is None else stream.state
+        return self._context.holdings.state(StreamKey(channel, self._context.me))
 
     def _base(self, own: _OwnChannel) -> State | None:
         """Return the own state that the next flush builds on; a flush at the disk counts."""
@@ -282,17 +282,17 @@ class Local:
                 continue
             flight = self._build(own)
             if flight is None:
-                if self.held(own.name) is None:
+                if own.written is None and self.held(own.name) is None:
                     del self._channels[own.name]  # nothing came of it: it takes no one's place
                 continue
             if kind_of(own.name) is Kind.VOLATILE:
                 ready.append(flight)
             else:
                 own.flight = flight
-                token = self._context.new_token()
+                state = flight.state
+                settled = Settled(state.header.stream, state.ref)
+                token = self._context.store(state_rows(state, flight.changed), (settled,))
                 self._flights[token] = own.name
-                rows = state_rows(flight.state, flight.changed)
-                self._context.out.append(Store(rows, token))
         return ready
 
     def _build(self, own: _OwnChannel) -> Flight | None:

@@ -42,11 +42,6 @@ def unmet(state: State, held: HeldRef) -> list[Dep]:
     return missing
 
 
-def never(_: StreamKey) -> bool:
-    """Return False: no stream is busy."""
-    return False
-
-
 class Parking:
     """At most one waiting state a stream: the greatest that came."""
 
@@ -75,7 +70,7 @@ class Parking:
             del self._parked[next(iter(self._parked))]
 
     def release(
-        self, channel: str, held: HeldRef, busy: Callable[[StreamKey], bool] = never
+        self, channel: str, held: HeldRef, busy: Callable[[StreamKey], bool]
     ) -> list[Parked]:
         """Take out and return the largest set that can be merged together.
 

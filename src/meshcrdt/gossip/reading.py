@@ -83,7 +83,7 @@ class Reading:
 
     def head(self, channel: str, origin: PeerId) -> Ref | None:
         """Return which header is held of a stream, or None."""
-        return self._adopter.held_ref(StreamKey(channel, origin))
+        return self._context.holdings.ref(StreamKey(channel, origin))
 
     def holds(self, channel: str, origin: PeerId, epoch: Epoch, seq: int) -> bool:
         """Return whether a write is part of what is held here."""
@@ -103,8 +103,7 @@ class Reading:
 
     def channels(self) -> tuple[str, ...]:
         """Return the channels that hold at least one stream, sorted."""
-        channels = self._context.holdings.channels
-        return tuple(sorted(name for name, channel in channels.items() if channel.streams))
+        return tuple(sorted(self._context.holdings.channels))
 
     def digests(self) -> dict[str, str]:
         """Return one hex digest for each durable channel: equal digests hold equal bytes."""

@@ -169,7 +169,7 @@ class Replica(Reading):
                 self._local.inherit(state)
         for key, _ in context.holdings.streams():
             if key.origin == context.me:
-                self._react(context.holdings.channels[key.channel], None)
+                self._react(context.holdings.channel(key.channel), None)
         self._evidence.load(tables.get(EVIDENCE_TABLE, {}))
         return self._outputs()
 
@@ -288,9 +288,6 @@ class Replica(Reading):
         flight = self._local.stored(token)
         if flight is not None:
             self._adopter.enter(flight.state, flight.changed, link=None)
-            stream = context.holdings.stream(flight.state.header.stream)
-            if stream is not None:
-                stream.durable = flight.state.ref
             self._local.commit(flight)
             self._adopter.release(flight.state.header.channel)
         for settled in context.settling.pop(token, ()):
@@ -304,7 +301,7 @@ class Replica(Reading):
     def _adopted(self, key: StreamKey, changed: frozenset[bytes]) -> None:
         """React to a stream that moved: owners drop on sight, removers tidy later."""
         self._repair.arrived(key)
-        self._react(self._context.holdings.channels[key.channel], changed)
+        self._react(self._context.holdings.channel(key.channel), changed)
 
     def _react(self, channel: Channel, changed: frozenset[bytes] | None) -> None:
         me = self._context.me

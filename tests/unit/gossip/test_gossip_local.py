@@ -199,3 +199,46 @@ def test_reads_of_what_is_not_there() -> None:
     assert not replica.held_durably("no", replica.me, replica.epoch, 1)
     assert replica.origins("no") == replica.channels() == replica.explain("no", b"k") == ()
     assert replica.next_deadline() is None
+
+
+def test_an_owner_that_tidies_does_not_forget_that_it_was_superseded() -> None:
+    world = World(2)
+    world.run()
+    a, b = world.hosts
+    b.put(b"k", b"1")
+    world.run()
+    a.put(b"k", b"2")
+    world.run()
+    a.put(b"other", b"at the disk")
+    b.put(b"k", b"3")
+    b.sync_disk()
+    while world.wire:
+        world.deliver()
+    world.tick(4.0)  # time to drop the answered cancel, while the superseded record waits to go
+    world.run()
+    assert a.view() == {b"k": [b"3"], b"other": [b"at the disk"]}
+    assert a.running.own_value("c", b"k") is None
+    head = a.running.head("c", a.peer)
+    assert head is not None
+    assert head.seq == 3, "one flush drops the record and its cancel"
+    world.check_converged()
+
+
+def test_deletes_in_channels_that_nobody_wrote_to_take_no_place_for_ever() -> None:
+    world = alone(streams_per_origin_max=2)
+    host = world.hosts[0]
+    for number in range(5):
+        host.drop(b"k", channel=f"empty{number}")
+        assert host.running.own_channels() == frozenset()
+    for name in ("c1", "c2"):
+        host.put(b"k", b"v", channel=name)
+    assert host.running.own_channels() == {"c1", "c2"}
+    with pytest.raises(CapacityError, match="streams_per_origin_max"):
+        host.put(b"k", b"v", channel="c3")
+    host.sync_disk()
+    host.drop(b"k", channel="c1")
+    host.sync_disk()
+    assert host.running.own_channels() == {"c1", "c2"}, "its empty state is one that it signed"
+    assert host.running.channels() == ("c1", "c2")
+    assert set(host.running._local._channels) == {"c1", "c2"}
+    world.check()

@@ -336,9 +336,9 @@ def test_a_header_stored_before_its_state_is_caught(monkeypatch: Patch) -> None:
 
     original = Context.store
 
-    def split(self: Context, rows: tuple, settles: tuple = ()) -> None:
+    def split(self: Context, rows: tuple, settles: tuple = ()) -> int:
         original(self, tuple(row for row in rows if row[0] == "stream"), settles)
-        original(self, tuple(row for row in rows if row[0] != "stream"), ())
+        return original(self, tuple(row for row in rows if row[0] != "stream"), ())
 
     def mutate() -> None:
         monkeypatch.setattr(Context, "store", split)

@@ -335,3 +335,16 @@ def test_a_stream_that_waits_to_be_asked_for_and_is_announced_is_not_asked_for_a
     for state in states:
         a.received(1, build(Absent(state.header.stream)), 0.0)
         a.check()
+
+
+def test_channels_that_were_given_up_leave_nothing_behind() -> None:
+    world = World(2, limits=Limits(streams_per_origin_max=3))
+    world.all_honest = False
+    world.run()
+    host = world.hosts[0]
+    for number in reversed(range(100)):
+        state = forged(5, {b"k": b"v"}, channel=f"c{number:03}")
+        host.perform(host.running.received(1, whole(state), 0.0))
+    host.running.check()
+    assert host.running.channels() == ("c000", "c001", "c002")
+    assert set(host.running._context.holdings.channels) == set(host.running.channels())
