@@ -7,8 +7,6 @@ secret, ranges and peers are the store's to remember.
 
 from __future__ import annotations
 
-import json
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +14,9 @@ from attrs import asdict, evolve, frozen
 
 from meshcrdt.daemon import values
 from meshcrdt.daemon.config import Setting, Settings
-from meshcrdt.daemon.exits import CommandError
+from meshcrdt.daemon.json_file import load_json, save_json
 from meshcrdt.daemon.options import BY_NAME, Kind
-from meshcrdt.storage.files import replace_file
 
-_LOG = logging.getLogger("meshcrdt.daemon")
 MEMORY_NAME = "launch.json"
 FORMAT = 1
 REMEMBERED = ("trusted_subnets", "mtu", "dns_domain")
@@ -39,29 +35,17 @@ class Memory:
 
 def load_memory(state_dir: Path) -> Memory:
     """Read the file; absent means nothing. Raises CommandError naming it and the reason."""
-    path = state_dir / MEMORY_NAME
-    try:
-        content = json.loads(path.read_bytes())
-        if content["format"] != FORMAT:
-            raise CommandError(f"{path} has format {content['format']!r}: {FORMAT} is accepted")
-        kept = {name: _checked(name, content[name]) for name in REMEMBERED}
-        return Memory(made_directory=content["made_directory"] is True, **kept)
-    except FileNotFoundError:
-        return Memory()
-    except OSError as error:
-        raise CommandError(f"{path} cannot be read: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise CommandError(f"{path} is damaged: {error!r}") from None
+    return load_json(state_dir / MEMORY_NAME, _memory, absent=Memory(), file_format=FORMAT)
+
+
+def _memory(content: Any) -> Memory:
+    kept = {name: _checked(name, content[name]) for name in REMEMBERED}
+    return Memory(made_directory=content["made_directory"] is True, **kept)
 
 
 def save_memory(state_dir: Path, memory: Memory) -> None:
     """Replace the file; returns when it is on disk. Raises CommandError."""
-    path = state_dir / MEMORY_NAME
-    content = json.dumps({"format": FORMAT, **asdict(memory)}, indent=1)
-    try:
-        replace_file(path, content.encode() + b"\n")
-    except OSError as error:
-        raise CommandError(f"{path} cannot be written: {error.strerror}") from None
+    save_json(state_dir / MEMORY_NAME, asdict(memory), file_format=FORMAT)
 
 
 def with_memory(settings: Settings, memory: Memory) -> Settings:

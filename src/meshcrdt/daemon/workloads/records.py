@@ -7,14 +7,12 @@ before the kernel is touched.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from attrs import asdict, frozen
 
-from meshcrdt.daemon.exits import CommandError
-from meshcrdt.storage.files import replace_file
+from meshcrdt.daemon.json_file import load_json, save_json
 
 RECORDS_NAME = "workloads.json"
 FORMAT = 1
@@ -58,31 +56,19 @@ class Remembered:
 
 def load_records(state_dir: Path) -> Remembered:
     """Read the file; absent means nothing. Raises CommandError naming it and the reason."""
-    path = state_dir / RECORDS_NAME
-    try:
-        content = json.loads(path.read_bytes())
-        if content["format"] != FORMAT:
-            raise CommandError(f"{path} has format {content['format']!r}: {FORMAT} is accepted")
-        return Remembered(
-            workloads=tuple(Attached(**_tuples(entry)) for entry in content["workloads"]),
-            host=HostPresence(**_tuples(content["host"])),
-        )
-    except FileNotFoundError:
-        return Remembered()
-    except OSError as error:
-        raise CommandError(f"{path} cannot be read: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise CommandError(f"{path} is damaged: {error!r}") from None
+    return load_json(state_dir / RECORDS_NAME, _remembered, absent=Remembered(), file_format=FORMAT)
 
 
 def save_records(state_dir: Path, remembered: Remembered) -> None:
     """Replace the file; returns when it is on disk. Raises CommandError."""
-    content = {"format": FORMAT, **asdict(remembered)}
-    path = state_dir / RECORDS_NAME
-    try:
-        replace_file(path, json.dumps(content, indent=1).encode() + b"\n")
-    except OSError as error:
-        raise CommandError(f"{path} cannot be written: {error.strerror}") from None
+    save_json(state_dir / RECORDS_NAME, asdict(remembered), file_format=FORMAT)
+
+
+def _remembered(content: Any) -> Remembered:
+    return Remembered(
+        workloads=tuple(Attached(**_tuples(entry)) for entry in content["workloads"]),
+        host=HostPresence(**_tuples(content["host"])),
+    )
 
 
 def _tuples(entry: dict[str, Any]) -> dict[str, Any]:
