@@ -95,5 +95,6 @@ def parse_api(text: str) -> str:
     elif "/" in text and "://" not in text:
         return unix_url(Path(text))
     raise ValueError(
-        f"API address {text!r}: unix:///PATH, /PATH or http://HOST:PORT of one interface is accepted"
+        f"API address {text!r}: unix:///PATH, /PATH or http://HOST:PORT is accepted, "
+        "where HOST is one address"
     )

@@ -1,7 +1,7 @@
 """Hardware addresses, derived from overlay addresses.
 
 Nobody has to tell anybody a MAC: from family and address every host computes the same
-one, so forwarding entries follow from replicated addresses alone (docs: architecture).
+one, so forwarding entries follow from replicated addresses alone (`docs/dataplane.md`).
 """
 
 from __future__ import annotations

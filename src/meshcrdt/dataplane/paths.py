@@ -1,7 +1,7 @@
 """May workload traffic go to a host in the clear? The rule, pure, and its reasons.
 
 With a secret set nothing of ours travels in the clear unless both ends declared the
-underlay trusted (docs: trust). So: the remote's tunnel address lies in OUR trusted
+underlay trusted (`docs/dataplane.md`). So: the remote's tunnel address lies in OUR trusted
 subnets, and ours lies in THEIRS. The reason names what is missing, for `attach` and
 `status` to show as it is.
 """

@@ -16,7 +16,7 @@ import click
 
 from meshcrdt.daemon import places
 from meshcrdt.daemon.client import ApiClient
-from meshcrdt.daemon.exits import CommandError, ExitCode
+from meshcrdt.daemon.exits import CommandError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -37,7 +37,7 @@ VERBS: Mapping[str, tuple[str, str]] = {
     "attach": ("workloads", "Connect a container or network namespace."),
     "detach": ("workloads", "Disconnect a container or network namespace."),
     "expose": ("workloads", "Give this host an address, and workloads the way outside."),
-    "hide": ("workloads", "Take the host's address away again."),
+    "hide": ("workloads", "Close the way outside, or take single addresses from the host."),
     "dns-add": ("names", "Set this node's addresses for a name."),
     "dns-remove": ("names", "Remove this node's addresses from a name."),
     "dns-lookup": ("names", "Show the addresses of a name."),
@@ -64,8 +64,8 @@ class Common:
         try:
             url = places.resolve_api(self.api, self.state_dir, os.environ, root=root)
         except ValueError as error:
-            code = ExitCode.USAGE if self.api else ExitCode.FAILED
-            raise CommandError(str(error), code=code) from None
+            # The flag was checked as it was read: what is wrong here is a variable.
+            raise CommandError(str(error)) from None
         return ApiClient(url, state_dir=self.resolved_state_dir())
 
     def resolved_state_dir(self) -> Path:

@@ -26,7 +26,7 @@ def status(common: Common) -> None:
 def connect(common: Common, peers: tuple[str, ...]) -> None:
     """Connect to PEER addresses; they are kept over restarts."""
     result = common.client().call("POST", "/v1/connect", body={"peers": list(peers)})
-    common.emit(result if result is not None else {})
+    common.emit(result)
 
 
 @verb("forget", example="meshcrdt forget 192.0.2.7:6783")
@@ -34,7 +34,7 @@ def connect(common: Common, peers: tuple[str, ...]) -> None:
 def forget(common: Common, peers: tuple[str, ...]) -> None:
     """Stop connecting to PEER: an address, id, unique prefix or name."""
     result = common.client().call("POST", "/v1/forget", body={"peers": list(peers)})
-    common.emit(result if result is not None else {})
+    common.emit(result)
 
 
 @click.group(

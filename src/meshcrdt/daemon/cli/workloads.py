@@ -41,7 +41,7 @@ def detach(common: Common, target: str, addresses: tuple[str, ...]) -> None:
     if addresses:
         body["addresses"] = list(addresses)
     result = common.client().call("POST", "/v1/detach", body=body, timeout_s=ATTACH_TIMEOUT_S)
-    common.emit(result if result is not None else {})
+    common.emit(result)
 
 
 @verb("expose", example="meshcrdt expose")
@@ -57,8 +57,8 @@ def expose(common: Common, addresses: tuple[str, ...]) -> None:
 @verb("hide", example="meshcrdt hide")
 @click.argument("addresses", metavar="[ADDR]...", type=ATTACHED_ADDRESS, nargs=-1)
 def hide(common: Common, addresses: tuple[str, ...]) -> None:
-    """Take the exposed addresses away again, or only those given."""
+    """Close the way outside, or take single addresses from the host."""
     result = common.client().call(
         "POST", "/v1/hide", body={"addresses": list(addresses)}, timeout_s=ATTACH_TIMEOUT_S
     )
-    common.emit(result if result is not None else {})
+    common.emit(result)
