@@ -26,7 +26,7 @@ ANSWER_BYTES_MAX = 256 * 1024 * 1024
 FEATURE_OFF_STATUS = 501
 
 
-class _UnixConnection(http.client.HTTPConnection):
+class UnixConnection(http.client.HTTPConnection):
     """HTTP over a Unix socket; the host name that it sends means nothing."""
 
     def __init__(self, path: str, timeout_s: float) -> None:
@@ -34,6 +34,7 @@ class _UnixConnection(http.client.HTTPConnection):
         self._path = path
 
     def connect(self) -> None:
+        """Open the socket, as HTTPConnection does when a request is sent."""
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             self.sock.settimeout(self.timeout)
@@ -103,7 +104,7 @@ class ApiClient:
 
     def _connection(self, timeout_s: float) -> http.client.HTTPConnection:
         if self.url.startswith("unix://"):
-            return _UnixConnection(self.url.removeprefix("unix://"), timeout_s)
+            return UnixConnection(self.url.removeprefix("unix://"), timeout_s)
         return http.client.HTTPConnection(self.url.removeprefix("http://"), timeout=timeout_s)
 
     def _exchange(

@@ -28,7 +28,6 @@ def run_detached(work: Callable[[Starter], int], *, timeout_s: float = READY_TIM
     Raises CommandError with the daemon's own line and code.
     """
     reader, writer = os.pipe()
-    os.set_inheritable(writer, False)
     is_terminal = sys.stdout.isatty()
     sys.stdout.flush()
     sys.stderr.flush()

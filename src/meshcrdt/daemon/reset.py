@@ -16,16 +16,16 @@ from meshcrdt.daemon.exits import CommandError
 from meshcrdt.daemon.lock import StateLock, leave_word
 from meshcrdt.daemon.memory import MEMORY_NAME, load_memory
 from meshcrdt.daemon.workloads.records import RECORDS_NAME
-from meshcrdt.storage.files import NEW_SUFFIX
+from meshcrdt.storage.files import LOCK_SUFFIX, NEW_SUFFIX
+from meshcrdt.storage.registry import KEY_SUFFIX
 
 _LOG = logging.getLogger("meshcrdt.daemon")
 OWN_FILES = (
-    "mesh.db",
-    "mesh.db-wal",
-    "mesh.db-shm",
-    "mesh.db-journal",
-    "mesh.db.lock",
-    "mesh.db.key",
+    places.STORE_NAME,
+    *(
+        places.STORE_NAME + suffix
+        for suffix in ("-wal", "-shm", "-journal", LOCK_SUFFIX, KEY_SUFFIX)
+    ),
     places.BEARER_NAME,
     places.SOCKET_NAME,
     RECORDS_NAME,

@@ -12,7 +12,7 @@ import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, assert_never
 
 import trio
 from attrs import frozen
@@ -49,6 +49,8 @@ from meshcrdt.daemon.workloads.plane import bare_plane, bridge_name
 from meshcrdt.errors import HandshakeError, MeshError, UsageError
 from meshcrdt.mesh.mesh import Mesh
 from meshcrdt.mesh.open import open_mesh
+from meshcrdt.mesh.watch import Lost
+from meshcrdt.node.effects import Notice
 
 _LOG = logging.getLogger("meshcrdt.daemon")
 DRAIN_S_MAX = 9.0
@@ -237,12 +239,15 @@ class _Running:
 async def _log_notices(mesh: Mesh) -> None:
     async with mesh.notices() as notices:
         async for notice in notices:
-            level = getattr(notice, "level", "warning")
-            text = getattr(notice, "text", f"{notice} notices were not shown")
-            peer = getattr(notice, "peer", None)
-            _LOG.log(
-                logging.getLevelNamesMapping().get(str(level).upper(), logging.INFO),
-                "%s",
-                text,
-                extra={"peer": None if peer is None else str(peer)},
-            )
+            match notice:
+                case Lost(count):
+                    _LOG.warning("%d notices were not shown", count)
+                case Notice(level, text, peer):
+                    _LOG.log(
+                        logging.getLevelNamesMapping().get(level.upper(), logging.INFO),
+                        "%s",
+                        text,
+                        extra={"peer": None if peer is None else str(peer)},
+                    )
+                case _:
+                    assert_never(notice)

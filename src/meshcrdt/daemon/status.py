@@ -7,6 +7,7 @@ from typing import Any
 
 from meshcrdt.daemon.context import Daemon
 from meshcrdt.daemon.version import version_text
+from meshcrdt.topology.report import ConnectionInfo
 
 
 @cache
@@ -60,12 +61,12 @@ def status_object(daemon: Daemon) -> dict[str, Any]:
     return shown
 
 
-def _connection(info: Any) -> dict[str, Any]:
+def _connection(info: ConnectionInfo) -> dict[str, Any]:
     return {
         "peer": None if info.peer is None else str(info.peer),
         "address": info.address,
         "transport": info.transport,
-        "state": getattr(info.state, "value", info.state),
+        "state": info.state.value,
         "encrypted": info.encrypted,
         "rtt_ms": info.rtt_ms,
         "reason": info.reason or None,

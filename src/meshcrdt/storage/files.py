@@ -11,6 +11,7 @@ from meshcrdt.errors import StoreError, StoreInUse
 
 FILE_MODE = 0o600
 DIRECTORY_MODE = 0o750
+LOCK_SUFFIX = ".lock"
 NEW_SUFFIX = ".new"
 """Of the file that becomes another one; only a killed process leaves one behind."""
 
@@ -81,7 +82,7 @@ class PathLock:
 
         The lock's file is `lock_path`, by default beside `path`; it is made with `mode`.
         """
-        lock_path = lock_path or path.with_name(f"{path.name}.lock")
+        lock_path = lock_path or path.with_name(f"{path.name}{LOCK_SUFFIX}")
         try:
             descriptor = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, mode)
         except OSError as error:

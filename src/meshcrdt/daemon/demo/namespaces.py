@@ -16,7 +16,8 @@ from pathlib import Path
 import trio
 
 from meshcrdt.daemon.demo.account import Account
-from meshcrdt.daemon.demo.process import DaemonProcess, is_root, missing_tool
+from meshcrdt.daemon.demo.process import DaemonProcess, missing_tool
+from meshcrdt.daemon.places import is_root
 
 HOSTS = (1, 2, 3)
 UNDERLAY = "198.51.100.0/24"

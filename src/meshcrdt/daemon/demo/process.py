@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import sys
@@ -13,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import trio
+
+from meshcrdt.daemon.exits import ExitCode
 
 READY_TIMEOUT_S = 20.0
 VERB_TIMEOUT_S = 20.0
@@ -74,7 +75,7 @@ class DaemonProcess:
                     if (await self.json("status"))["state"] == "ready":
                         return
                 except VerbFailed as error:
-                    if error.code != 5:
+                    if error.code != ExitCode.NO_DAEMON:
                         raise
                 await trio.sleep(POLL_S)
         raise RuntimeError(
@@ -110,11 +111,6 @@ async def _end_with_grace(process: trio.Process) -> None:
         await process.wait()
         return
     process.kill()
-
-
-def is_root() -> bool:
-    """Return True when network namespaces can be made."""
-    return sys.platform == "linux" and os.geteuid() == 0
 
 
 def missing_tool(*tools: str) -> str | None:

@@ -15,6 +15,7 @@ from meshcrdt.node.statistics import MemberStatus
 from meshcrdt.node.workloads import Endpoint as Published
 from meshcrdt.topology.outputs import PeerState
 
+
 @frozen
 class Seen:
     """What the mesh knows at this moment."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 import http.client
 import json
 import os
-import socket
 from pathlib import Path
 from urllib.parse import quote
 
 from attrs import frozen
 
+from meshcrdt.daemon.client import UnixConnection
 from meshcrdt.daemon.exits import CommandError
 from meshcrdt.dataplane.errors import DataplaneError
 from meshcrdt.dataplane.namespaces import resolve_target
@@ -22,16 +22,12 @@ DOCKER_TIMEOUT_S = 3.0
 
 @frozen(kw_only=True)
 class Place:
-    """A workload's namespace; `id` is what the node calls the workload."""
+    """A workload's namespace."""
 
     id: str
+    """What the node calls the workload: a container's full id, else the target as written."""
     namespace: str
     identity: str
-
-
-def workload_id(target: str) -> str:
-    """Return the id of a target that is not a container: the target as it was written."""
-    return target
 
 
 def find_place(target: str) -> Place:
@@ -41,7 +37,7 @@ def find_place(target: str) -> Place:
         found = _resolved(f"pid:{pid}", f"container {target!r}")
         return Place(id=container, namespace=found[0], identity=found[1])
     path, identity = _resolved(target, f"target {target!r}")
-    return Place(id=workload_id(target), namespace=path, identity=identity)
+    return Place(id=target, namespace=path, identity=identity)
 
 
 def _resolved(target: str, shown: str) -> tuple[str, str]:
@@ -59,12 +55,8 @@ def docker_container(name: str, socket_path: Path | None = None) -> tuple[str, i
     CommandError: no Docker, no such container, or one that does not run.
     """
     path = socket_path or docker_socket()
-    connection = http.client.HTTPConnection("docker", timeout=DOCKER_TIMEOUT_S)
-    stream = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    connection = UnixConnection(str(path), DOCKER_TIMEOUT_S)
     try:
-        stream.settimeout(DOCKER_TIMEOUT_S)
-        stream.connect(str(path))
-        connection.sock = stream
         connection.request("GET", f"/containers/{quote(name, safe='')}/json")
         response = connection.getresponse()
         body = json.loads(response.read())
@@ -76,7 +68,6 @@ def docker_container(name: str, socket_path: Path | None = None) -> tuple[str, i
         ) from None
     finally:
         connection.close()
-        stream.close()
     if response.status != http.client.OK:
         raise CommandError(f"target {name!r}: Docker knows no such container")
     pid = body.get("State", {}).get("Pid", 0)
