@@ -111,9 +111,10 @@ async def test_a_joiner_whose_disk_fails_ends_and_never_calls_itself_ready(
     autojump_clock: trio.abc.Clock,
 ) -> None:
     control = Control(Path("/lock"))
-    async with open_mesh(
-        name="joiner", peers=("mem://nobody",), secret=b"s" * 32, join_wait_s=0
-    ) as mesh, trio.open_nursery() as nursery:
+    async with (
+        open_mesh(name="joiner", peers=("mem://nobody",), secret=b"s" * 32, join_wait_s=0) as mesh,
+        trio.open_nursery() as nursery,
+    ):
 
         async def fail() -> None:
             await trio.testing.wait_all_tasks_blocked()
@@ -130,9 +131,10 @@ async def test_a_joiner_that_is_told_to_end_is_no_failure(
     autojump_clock: trio.abc.Clock,
 ) -> None:
     control = Control(Path("/lock"))
-    async with open_mesh(
-        name="joiner", peers=("mem://nobody",), secret=b"s" * 32, join_wait_s=0
-    ) as mesh, trio.open_nursery() as nursery:
+    async with (
+        open_mesh(name="joiner", peers=("mem://nobody",), secret=b"s" * 32, join_wait_s=0) as mesh,
+        trio.open_nursery() as nursery,
+    ):
         nursery.start_soon(lambda: until_stopped(mesh, control))
         await trio.testing.wait_all_tasks_blocked()
         control.stop("a test")
