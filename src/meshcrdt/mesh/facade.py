@@ -118,10 +118,6 @@ class NamesFacade:
         core = self._node.core
         return core is not None and core.names.has_below(name)
 
-    def own(self) -> dict[str, tuple[str, ...]]:
-        """Return the names that this node wrote, with its own addresses."""
-        return self._node.own_names()
-
     def _own(self, name: str) -> frozenset[str]:
         domain = self._node.config.domain
         wanted = normalise_name(name, domain)
