@@ -8,7 +8,7 @@ for jitter and sampling. They never make keys: the shell hands entropy in for th
 from __future__ import annotations
 
 import hashlib
-from collections.abc import MutableSequence, Sequence
+from collections.abc import Sequence
 from random import Random
 from typing import TypeVar
 
@@ -49,7 +49,3 @@ class Dice:
     def sample(self, items: Sequence[T], count: int) -> list[T]:
         """Return `count` distinct items, or all of them in random order when there are fewer."""
         return self._random.sample(items, min(count, len(items)))
-
-    def shuffle(self, items: MutableSequence[T]) -> None:
-        """Shuffle in place."""
-        self._random.shuffle(items)

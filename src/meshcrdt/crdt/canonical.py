@@ -8,7 +8,7 @@ checked at the tag, once, for local callers (UsageError) and peers (MalformedTre
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from typing import Any, TypeAlias, cast
 
 from meshcrdt.base.limits import DEFAULT_LIMITS
@@ -102,7 +102,7 @@ def _checked_text(text: str, fault: Fault) -> str:
     return plain
 
 
-class CanonicalValue:
+class CanonicalValue(ABC):
     """Equality, hash and repr of a lattice value: two values are equal iff their trees are."""
 
     __slots__ = ()

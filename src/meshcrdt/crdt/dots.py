@@ -9,6 +9,7 @@ decomposition after Enes et al., "Efficient synchronization of state-based CRDTs
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator
 from typing import Self, TypeAlias
 
@@ -143,9 +144,9 @@ class DotStore(CanonicalValue):
         return path
 
     @classmethod
+    @abstractmethod
     def _check_path(cls, path: Path) -> None:
         """Raise MalformedTree unless the path means something to this type."""
-        raise NotImplementedError
 
     def _dots_at(self, head: Path) -> frozenset[Dot]:
         """Return the live dots whose path starts with this step (or is this empty path)."""
@@ -160,6 +161,11 @@ class DotStore(CanonicalValue):
         """Return the distinct first steps of live paths, in canonical order."""
         self._dots_at(())
         return sorted(self._index or ())
+
+    def _head_count(self) -> int:
+        """Return the number of distinct first steps of live paths."""
+        self._dots_at(())
+        return len(self._index or ())
 
     def _write(self, path: Path, dot: Dot, over: Iterable[Dot]) -> Self:
         """Return the delta that makes `dot` live at `path` and removes `over`."""

@@ -114,7 +114,7 @@ class ORMap(DotStore):
         return (untag(head[0]) for head in self._heads())
 
     def __len__(self) -> int:
-        return len(self._heads())
+        return self._head_count()
 
     def _nested(self, head: Path, name: Tagged) -> Lattice:
         return self._value(head, name, types[name[1]])

@@ -48,7 +48,7 @@ class ORSet(DotStore):
         return (untag(path[0]) for path in self._heads())
 
     def __len__(self) -> int:
-        return len(self._heads())
+        return self._head_count()
 
     @classmethod
     def _check_path(cls, path: Path) -> None:

@@ -28,15 +28,15 @@ EVIDENCE_TABLE = "evidence"
 PREFIX_BYTES = 16
 
 
-def row_prefix(key: StreamKey) -> bytes:
-    """Return what the keys of all record rows of a stream begin with."""
-    return hashlib.blake2b(key.raw, digest_size=PREFIX_BYTES).digest()
+def row_prefix(raw: bytes) -> bytes:
+    """Return what the keys of all record rows of a stream begin with, given its raw key."""
+    return hashlib.blake2b(raw, digest_size=PREFIX_BYTES).digest()
 
 
 def state_rows(state: State, changed: Iterable[bytes]) -> tuple[Row, ...]:
     """Return the rows that bring the store from the state before `changed` to this one."""
     key = state.header.stream
-    prefix = row_prefix(key)
+    prefix = row_prefix(key.raw)
     rows: list[Row] = []
     for record_key in sorted(changed):
         record = state.tree.get(record_key)
@@ -46,11 +46,13 @@ def state_rows(state: State, changed: Iterable[bytes]) -> tuple[Row, ...]:
     return tuple(rows)
 
 
+def _deletes(prefix: bytes, record_keys: Iterable[bytes]) -> tuple[Row, ...]:
+    return tuple((RECORD_TABLE, prefix + key, None) for key in sorted(record_keys))
+
+
 def forget_rows(key: StreamKey, record_keys: Iterable[bytes]) -> tuple[Row, ...]:
     """Return the rows that remove a stream from the store."""
-    prefix = row_prefix(key)
-    rows: list[Row] = [(RECORD_TABLE, prefix + key_, None) for key_ in sorted(record_keys)]
-    return (*rows, (STREAM_TABLE, key.raw, None))
+    return (*_deletes(row_prefix(key.raw), record_keys), (STREAM_TABLE, key.raw, None))
 
 
 @frozen
@@ -71,7 +73,7 @@ def load_streams(
     for row_key, value in tables.get(RECORD_TABLE, {}).items():
         by_prefix.setdefault(row_key[:PREFIX_BYTES], {})[row_key[PREFIX_BYTES:]] = value
     for raw, value in sorted(tables.get(STREAM_TABLE, {}).items()):
-        prefix = hashlib.blake2b(raw, digest_size=PREFIX_BYTES).digest()
+        prefix = row_prefix(raw)
         rows = by_prefix.pop(prefix, {})
         try:
             state, reason = _load_one(raw, value, rows, genesis, verify)
@@ -80,11 +82,10 @@ def load_streams(
         if state is not None:
             yield Loaded(str(state.header.stream), state)
             continue
-        delete: list[Row] = [(RECORD_TABLE, prefix + key, None) for key in rows]
-        yield Loaded(raw.hex(), None, reason, (*delete, (STREAM_TABLE, raw, None)))
+        delete = (*_deletes(prefix, rows), (STREAM_TABLE, raw, None))
+        yield Loaded(raw.hex(), None, reason, delete)
     for prefix, rows in by_prefix.items():
-        strays: list[Row] = [(RECORD_TABLE, prefix + key, None) for key in rows]
-        yield Loaded(prefix.hex(), None, "records without a header", tuple(strays))
+        yield Loaded(prefix.hex(), None, "records without a header", _deletes(prefix, rows))
 
 
 def _load_one(

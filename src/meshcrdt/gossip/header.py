@@ -31,9 +31,8 @@ from meshcrdt.base.tree import (
     take_tuple,
 )
 from meshcrdt.errors import MalformedTree
-from meshcrdt.gossip.merkle import HASH_BYTES
 from meshcrdt.trust.identity import PUBLIC_BYTES, SIGNATURE_BYTES, Identity, peer_id
-from meshcrdt.wire import encode
+from meshcrdt.wire import HASH_BYTES, encode
 
 HEADER_DOMAIN = "gossip/header/1"
 DEPS_MAX = 256

@@ -17,10 +17,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Generic, NamedTuple, TypeAlias, TypeVar, Union
 
 from meshcrdt.errors import InternalError, MalformedTree
+from meshcrdt.wire import HASH_BYTES
 
 V = TypeVar("V")
 
-HASH_BYTES = 32
 FANOUT = 16
 LEAF_ENTRIES_MAX = 64
 """Entries in one leaf bucket: part of the signed format, so not a knob."""

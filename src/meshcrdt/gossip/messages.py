@@ -19,8 +19,9 @@ from meshcrdt.base.tree import Tree, take_bytes, take_int, take_peer, take_str, 
 from meshcrdt.errors import MalformedTree
 from meshcrdt.gossip.channels import Kind
 from meshcrdt.gossip.header import Envelope, KeyOnWire, Ref, StreamKey, take_channel
-from meshcrdt.gossip.merkle import DEPTH_MAX, FANOUT, HASH_BYTES, LEAF_ENTRIES_MAX
+from meshcrdt.gossip.merkle import DEPTH_MAX, FANOUT, LEAF_ENTRIES_MAX
 from meshcrdt.gossip.record import Record
+from meshcrdt.wire import HASH_BYTES
 
 Message: TypeAlias = tuple[Tree, ...]
 

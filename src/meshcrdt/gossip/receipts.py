@@ -203,23 +203,23 @@ class ReceiptTracker:
 
     def changed(self, channel: str, origin: PeerId) -> list[ReceiptOutput]:
         """Note that a stream moved or reached the disk: answer who waited for it."""
-        stream = StreamKey(channel, origin)
+        return self._answered(StreamKey(channel, origin))
+
+    def _answered(self, stream: StreamKey | None) -> list[ReceiptOutput]:
+        """Answer what asks about a stream (None: about any) and is held by now."""
         out: list[ReceiptOutput] = []
         for place, question in list(self._questions.items()):
-            if question.write.stream == stream and self._has(question.write):
+            if stream in (None, question.write.stream) and self._has(question.write):
                 del self._questions[place]
                 out.append(_confirmation(place, question.write))
-        if origin == self._me:
-            for request, receipt in list(self._receipts.items()):
-                if receipt.write.stream == stream:
-                    out += self._settle(request, receipt)
+        for request, receipt in list(self._receipts.items()):
+            if stream in (None, receipt.write.stream):
+                out += self._settle(request, receipt)
         return out
 
     def recheck(self) -> list[ReceiptOutput]:
         """Answer whatever can be answered by now: something reached the disk."""
-        streams = {question.write.stream for question in self._questions.values()}
-        streams |= {receipt.write.stream for receipt in self._receipts.values()}
-        return [out for s in sorted(streams) for out in self.changed(s.channel, s.origin)]
+        return self._answered(None)
 
     def next_deadline(self) -> float | None:
         """Return when `handle_timeout` is due, or None."""

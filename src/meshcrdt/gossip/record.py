@@ -15,7 +15,15 @@ from attrs import frozen
 
 from meshcrdt.base.ids import Dot, Epoch, PeerId
 from meshcrdt.base.limits import DEFAULT_LIMITS
-from meshcrdt.base.tree import Tree, epoch_tree, take_bytes, take_epoch, take_int, take_tuple
+from meshcrdt.base.tree import (
+    Tree,
+    epoch_tree,
+    take_bytes,
+    take_epoch,
+    take_int,
+    take_peer,
+    take_tuple,
+)
 from meshcrdt.errors import MalformedTree
 from meshcrdt.wire import content_hash
 
@@ -63,7 +71,7 @@ class Record:
         if value is not None:
             value = take_bytes(value, "record.value", size_max=DEFAULT_LIMITS.value_bytes_max)
         if dot_origin is not None:
-            origin = PeerId(take_bytes(dot_origin, "record.origin", size=16))
+            origin = take_peer(dot_origin, "record.origin")
         if dot_epoch is not None:
             epoch = take_epoch(dot_epoch, "record.epoch")
         if epoch is None:
@@ -82,7 +90,7 @@ class Record:
 def _take_dot(tree: Tree) -> Dot:
     origin, epoch, seq = take_tuple(tree, "dot", size=3)
     return Dot(
-        PeerId(take_bytes(origin, "dot.origin", size=16)),
+        take_peer(origin, "dot.origin"),
         take_epoch(epoch, "dot.epoch"),
         take_int(seq, "dot.seq", low=1),
     )

@@ -27,7 +27,6 @@ from meshcrdt.gossip.header import Ref, StreamKey, Verify
 from meshcrdt.gossip.holdings import Channel, Holdings
 from meshcrdt.gossip.intake import Intake
 from meshcrdt.gossip.local import Local
-from meshcrdt.gossip.merkle import HASH_BYTES
 from meshcrdt.gossip.messages import (
     Absent,
     Announce,
@@ -52,6 +51,7 @@ from meshcrdt.gossip.serve import Server
 from meshcrdt.gossip.sync import Sync
 from meshcrdt.trust.identity import Identity
 from meshcrdt.trust.identity import verify as verify_signature
+from meshcrdt.wire import HASH_BYTES
 
 
 @frozen

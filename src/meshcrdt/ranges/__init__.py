@@ -13,7 +13,7 @@ from meshcrdt.ranges.address import (
     parse_address,
 )
 from meshcrdt.ranges.cidr import Cidr, HostBits
-from meshcrdt.ranges.rangeset import RangeSet, sizes, summarise
+from meshcrdt.ranges.rangeset import RangeSet
 from meshcrdt.ranges.spans import AddressRange
 from meshcrdt.ranges.trie import PrefixTrie, TrieStatistics
 
@@ -30,6 +30,4 @@ __all__ = [
     "bits_of",
     "format_address",
     "parse_address",
-    "sizes",
-    "summarise",
 ]

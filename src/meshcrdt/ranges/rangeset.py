@@ -8,7 +8,7 @@ tuples, O(n + m), and adjacent ranges melt by themselves, so the form is canonic
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
 from typing import TypeAlias
 
@@ -132,19 +132,6 @@ class RangeSet:
 
     def __repr__(self) -> str:
         return f"RangeSet({', '.join(span.text for span in self)})"
-
-
-def summarise(items: Iterable[AddressRange | Cidr]) -> tuple[Cidr, ...]:
-    """Return the fewest blocks that cover exactly the same addresses."""
-    return tuple(RangeSet(items).cidrs())
-
-
-def sizes(ranges: RangeSet) -> Mapping[int, int]:
-    """Return the number of addresses by family, for families that have any."""
-    counted: dict[int, int] = {}
-    for span in ranges:
-        counted[span.family] = counted.get(span.family, 0) + span.size
-    return counted
 
 
 def _melted(pairs: list[tuple[int, int]]) -> _Bounds:

@@ -12,7 +12,7 @@ from typing import Self
 from attrs import frozen
 
 from meshcrdt.errors import UsageError
-from meshcrdt.ranges.address import bits_of, format_address, parse_address
+from meshcrdt.ranges.address import bits_of, format_address
 from meshcrdt.ranges.cidr import Cidr
 
 
@@ -41,18 +41,6 @@ class AddressRange:
         """Return the addresses of a block."""
         return cls(cidr.family, cidr.network, cidr.end)
 
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """Read FIRST-LAST, both included, or a CIDR block; raises UsageError naming the text."""
-        if "-" not in text:
-            return cls.of_cidr(Cidr.parse(text))
-        first_text, _, last_text = text.partition("-")
-        family, first = parse_address(first_text.strip())
-        last_family, last = parse_address(last_text.strip())
-        if family != last_family or last < first:
-            raise UsageError(f"{text!r} is not a range: FIRST-LAST of one family is accepted")
-        return cls(family, first, last + 1)
-
     @property
     def size(self) -> int:
         """The number of addresses, at least 1."""
@@ -75,13 +63,6 @@ class AddressRange:
     def overlaps(self, other: AddressRange) -> bool:
         """Return True when the ranges share an address."""
         return self.family == other.family and self.start < other.end and other.start < self.end
-
-    def intersect(self, other: AddressRange) -> Self | None:
-        """Return the shared addresses, or None."""
-        if not self.overlaps(other):
-            return None
-        start = max(self.start, other.start)
-        return type(self)(self.family, start, min(self.end, other.end))
 
     def cidrs(self) -> Iterator[Cidr]:
         """Yield the fewest blocks that cover exactly this range, in order."""

@@ -2,7 +2,7 @@
 
 from meshcrdt.wire.codec import decode, encode
 from meshcrdt.wire.frames import FRAME_VERSION, FrameSplitter, decode_frame, encode_frame, prefix
-from meshcrdt.wire.hashing import HASH_BYTES, content_hash, lattice_hash
+from meshcrdt.wire.hashing import HASH_BYTES, content_hash
 
 __all__ = [
     "FRAME_VERSION",
@@ -13,6 +13,5 @@ __all__ = [
     "decode_frame",
     "encode",
     "encode_frame",
-    "lattice_hash",
     "prefix",
 ]

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 
-from meshcrdt.abc import Lattice
 from meshcrdt.base.tree import Tree
 from meshcrdt.wire.codec import encode
 
@@ -17,8 +16,3 @@ HASH_BYTES = 32
 def content_hash(tree: Tree) -> bytes:
     """Return the 32-byte hash of a tree; raises UsageError as `encode` does."""
     return hashlib.blake2b(encode(tree), digest_size=HASH_BYTES).digest()
-
-
-def lattice_hash(lattice: Lattice) -> bytes:
-    """Return the 32-byte hash of a lattice value: equal values have equal hashes."""
-    return content_hash(lattice.to_tree())

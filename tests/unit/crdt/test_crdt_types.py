@@ -26,6 +26,7 @@ from meshcrdt.crdt import (
     types,
 )
 from meshcrdt.crdt.canonical import BYTES_MAX, ELEMENT_DEPTH_MAX, ENTRIES_MAX, TEXT_BYTES_MAX
+from meshcrdt.crdt.dots import DotStore
 from meshcrdt.errors import CapacityError, MalformedTree, UsageError
 
 ANNA, BERT = PeerId(b"a" * 16), PeerId(b"b" * 16)
@@ -391,3 +392,13 @@ def test_origin_map_equivocation_settles_the_same_way_on_both_sides() -> None:
     one, two = OriginMap().put("a", dot(1)), OriginMap().put("b", dot(1))
     assert one.join(two) == two.join(one) == two
     assert not two.leq(one)
+
+
+def test_a_dot_store_that_does_not_say_what_its_paths_mean_cannot_be_made() -> None:
+    class Vague(DotStore):
+        @property
+        def value(self) -> object:
+            return None
+
+    with pytest.raises(TypeError, match="_check_path"):
+        Vague.bottom()

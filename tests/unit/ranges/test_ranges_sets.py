@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meshcrdt.errors import InternalError, UsageError
-from meshcrdt.ranges import IPV4, IPV6, AddressRange, Cidr, RangeSet, sizes, summarise
+from meshcrdt.ranges import IPV4, IPV6, AddressRange, Cidr, RangeSet
 
 TOP = 40
 """Numbers in tests stay below this, so that sets of integers can be the oracle."""
@@ -48,7 +48,6 @@ def test_set_arithmetic_is_that_of_integers(
     assert (a == b) == (mine == theirs)
     assert a.size == len(mine)
     assert bool(a) == bool(mine)
-    assert sum(sizes(a).values()) == len(mine)
     assert a.union(b) == RangeSet([*two, *one])
     assert hash(a | b) == hash(b | a)
 
@@ -79,7 +78,7 @@ def test_ranges_are_sorted_disjoint_and_not_adjacent(items: list[AddressRange]) 
 
 @given(st.lists(spans(), max_size=6))
 def test_cover_is_exact_and_minimal(items: list[AddressRange]) -> None:
-    cover = summarise(items)
+    cover = tuple(RangeSet(items).cidrs())
     assert numbers(RangeSet(cover)) == model(items)
     for family, kind in ((IPV4, ipaddress.IPv4Network), (IPV6, ipaddress.IPv6Network)):
         ours = [kind(cidr.text) for cidr in cover if cidr.family == family]
@@ -104,11 +103,8 @@ def test_range_relations_are_those_of_integers(one: AddressRange, two: AddressRa
     shared = model([one]) & model([two])
     assert one.overlaps(two) == bool(shared)
     assert one.contains(two) == (model([two]) <= model([one]))
-    met = one.intersect(two)
-    assert model([met] if met else []) == shared
     assert one.size == len(model([one]))
     assert one.contains_address(two.family, two.start) == ((two.family, two.start) in model([one]))
-    assert AddressRange.parse(one.text) == one
 
 
 def test_whole_families_fit() -> None:
@@ -119,22 +115,14 @@ def test_whole_families_fit() -> None:
         assert not RangeSet([whole]) - RangeSet([AddressRange.of_cidr(whole)])
 
 
-def test_range_text_is_read_and_written() -> None:
-    span = AddressRange.parse("10.0.0.250 - 10.0.1.2")
+def test_range_text_names_both_ends() -> None:
+    span = AddressRange(IPV4, 0x0A0000FA, 0x0A000103)
     assert span.size == 9
     assert str(span) == "10.0.0.250-10.0.1.2"
     assert [cidr.text for cidr in span.cidrs()] == ["10.0.0.250/31", "10.0.0.252/30",
                                                     "10.0.1.0/31", "10.0.1.2/32"]  # fmt: skip
-    assert AddressRange.parse("fd00::/64").size == 1 << 64
+    assert AddressRange.of_cidr(Cidr.parse("fd00::/64")).size == 1 << 64
     assert repr(RangeSet([span])) == "RangeSet(10.0.0.250-10.0.1.2)"
-
-
-@pytest.mark.parametrize(
-    "text", ["", "10.0.0.1", "10.0.0.2-10.0.0.1", "10.0.0.1-fd00::1", "10.0.0.1-", "a-b"]
-)
-def test_bad_range_text_is_refused(text: str) -> None:
-    with pytest.raises(UsageError, match="is not a"):
-        AddressRange.parse(text)
 
 
 @pytest.mark.parametrize("bounds", [(0, 0), (2, 1), (-1, 1), (0, (1 << 32) + 1)])
