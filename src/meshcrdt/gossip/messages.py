@@ -27,6 +27,8 @@ Message: TypeAlias = tuple[Tree, ...]
 
 MESSAGE_BYTES_MAX = 128 * 1024
 """What one message aims to stay below; a frame holds at least two."""
+ANSWER_MESSAGES_MAX = 4
+"""Messages that answer one Get."""
 HEADS_MAX = 512
 PATHS_MAX = 256
 

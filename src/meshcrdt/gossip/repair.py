@@ -18,16 +18,22 @@ from meshcrdt.gossip.context import Context
 from meshcrdt.gossip.fetch import BrokenRule, Fetch
 from meshcrdt.gossip.header import Envelope, StreamKey
 from meshcrdt.gossip.merkle import MerkleMap
-from meshcrdt.gossip.messages import Absent, Ending, Nodes, Part, Want
+from meshcrdt.gossip.messages import ANSWER_MESSAGES_MAX, Absent, Ending, Nodes, Part, Want
 from meshcrdt.gossip.outputs import Lane
 from meshcrdt.gossip.record import Record
 from meshcrdt.gossip.stream import State
 
 ACTIVE_MAX = 64
-ASKED_PER_LINK_MAX = 8
+ASKED_PER_LINK_MAX = 24
 """Wants without an answer on one link; each may bring one message."""
+ASKED_BESIDE_FETCHES_MAX = 8
+"""The same while something is to be fetched on the link."""
 FETCHES_PER_LINK_MAX = 4
 """Gets without an answer on one link; each may bring four messages."""
+STAGED_PER_LINK_MAX = 16
+"""Fetches of one link, those that wait for their turn included: it must leave room to others."""
+MESSAGES_PER_LINK_MAX = 28
+"""What all of them may bring on one link: 3.5 MiB, below the queue of a link."""
 QUEUE_MAX = 4_096
 TRIES_MAX = 4
 PATIENCE = 8
@@ -68,8 +74,7 @@ class Repair:
             if not context.links:
                 return
             link = context.dice.choice(sorted(context.links))
-        asked_there = sum(asked.link == link for asked in self._asked.values())
-        if self._is_full() or asked_there >= ASKED_PER_LINK_MAX:
+        if self._is_full() or link in self._full_links():
             self._enqueue(key, link)
             return
         now = context.now
@@ -78,6 +83,20 @@ class Repair:
 
     def _is_full(self) -> bool:
         return len(self._asked) + len(self._fetches) >= ACTIVE_MAX
+
+    def _full_links(self) -> set[int]:
+        """Return the links on which nothing more may be wanted."""
+        staged = Counter(fetch.link for fetch in self._fetches.values())
+        beside = dict.fromkeys(staged, ASKED_BESIDE_FETCHES_MAX)
+        asked = Counter(asked.link for asked in self._asked.values())
+        full = {n for n, count in asked.items() if count >= beside.get(n, ASKED_PER_LINK_MAX)}
+        return full.union(n for n, count in staged.items() if count >= STAGED_PER_LINK_MAX)
+
+    def _load(self, link: int) -> tuple[int, int]:
+        """Return how many fetches are under way on a link, and how many messages may come."""
+        fetches = [f for f in self._fetches.values() if f.deadline is not None and f.link == link]
+        asked = sum(asked.link == link for asked in self._asked.values())
+        return len(fetches), asked + ANSWER_MESSAGES_MAX * len(fetches)
 
     def _enqueue(self, key: StreamKey, link: int) -> None:
         if len(self._queue) < QUEUE_MAX:
@@ -105,8 +124,7 @@ class Repair:
         links = self._context.links
         if not self._queue or not links or self._is_full():
             return None
-        busy = Counter(asked.link for asked in self._asked.values())
-        full = {link for link, count in busy.items() if count >= ASKED_PER_LINK_MAX}
+        full = self._full_links()
         if full.issuperset(links):
             return None
         return next((key for key, link in self._queue.items() if link not in full), None)
@@ -119,8 +137,11 @@ class Repair:
             if not context.links:
                 return
             fetch.move_to(context.dice.choice(sorted(context.links)))
-        under_way = (other for other in self._fetches.values() if other.deadline is not None)
-        if sum(other.link == fetch.link for other in under_way) < FETCHES_PER_LINK_MAX:
+        fetches, messages = self._load(fetch.link)
+        if (
+            fetches < FETCHES_PER_LINK_MAX
+            and messages + ANSWER_MESSAGES_MAX <= MESSAGES_PER_LINK_MAX
+        ):
             fetch.asked_at = context.now
             fetch.deadline = context.now + context.limits.fetch_timeout_s
             context.send(fetch.link, Lane.REPAIR, fetch.request())
@@ -151,8 +172,10 @@ class Repair:
         held_state = self._context.holdings.state(key)
         held: MerkleMap[Record] = MerkleMap() if held_state is None else held_state.tree
         fetch = self._fetches.get(key)
-        if fetch is None and len(self._fetches) >= ACTIVE_MAX:
-            # Each may stage as much as a stream holds: who announces more of them waits.
+        staged = sum(fetch.link == link for fetch in self._fetches.values())
+        if fetch is None and (
+            len(self._fetches) >= ACTIVE_MAX or staged >= STAGED_PER_LINK_MAX
+        ):  # Each may stage as much as a stream holds: who announces more of them waits.
             self._enqueue(key, link)
             return None
         if fetch is None:
@@ -292,9 +315,8 @@ class Repair:
             raise InternalError("a stream is asked for and fetched at once")
         if self._queue.keys() & (self._asked.keys() | self._fetches.keys()):
             raise InternalError("a stream waits in the queue and is under way at once")
-        asked = Counter(asked.link for asked in self._asked.values())
-        fetched = Counter(f.link for f in self._fetches.values() if f.deadline is not None)
-        if max(asked.values(), default=0) > ASKED_PER_LINK_MAX:
-            raise InternalError("more is asked on one link than the bound allows")
-        if max(fetched.values(), default=0) > FETCHES_PER_LINK_MAX:
-            raise InternalError("more is fetched on one link than the bound allows")
+        links = {asked.link for asked in self._asked.values()}
+        for link in links.union(fetch.link for fetch in self._fetches.values()):
+            fetches, messages = self._load(link)
+            if fetches > FETCHES_PER_LINK_MAX or messages > MESSAGES_PER_LINK_MAX:
+                raise InternalError("more is under way on one link than the bounds allow")

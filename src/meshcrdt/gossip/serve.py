@@ -16,6 +16,7 @@ from meshcrdt.gossip.fetch import node_parts, part_bytes
 from meshcrdt.gossip.header import Ref, StreamKey
 from meshcrdt.gossip.merkle import MerkleMap
 from meshcrdt.gossip.messages import (
+    ANSWER_MESSAGES_MAX,
     MESSAGE_BYTES_MAX,
     Absent,
     Announce,
@@ -32,7 +33,6 @@ from meshcrdt.gossip.record import Record
 from meshcrdt.gossip.stream import State, Stream
 
 WHOLE_BYTES_MAX = 32 * 1024
-ANSWER_MESSAGES_MAX = 4
 ORPHANS_MAX = 64
 
 

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from gossip_world import World
+from gossip_world import World, forged
 
-from meshcrdt.gossip import Put
-from meshcrdt.gossip.messages import MESSAGE_BYTES_MAX, Code
-from meshcrdt.gossip.serve import ANSWER_MESSAGES_MAX
+from meshcrdt.gossip import Put, ToLink
+from meshcrdt.gossip.messages import (
+    ANSWER_MESSAGES_MAX,
+    MESSAGE_BYTES_MAX,
+    Announce,
+    Code,
+    Head,
+    Heads,
+    build,
+)
 from meshcrdt.wire import decode
 
 TURN_BYTES_MAX = ANSWER_MESSAGES_MAX * 1.2 * MESSAGE_BYTES_MAX
@@ -64,6 +71,10 @@ def test_many_small_streams_never_fill_the_queue_either() -> None:
     for channel in range(62):  # known there, so that each is answered by one large delta
         a.put(b"l", b"x" * 64_000, channel=f"c{channel}")
         a.put(b"m", b"x" * 60_000, channel=f"c{channel}")
+    for channel in range(2):  # and two that go by tree beside them
+        for n in range(20):
+            a.put(b"%d" % n, b"x" * 60_000, channel=f"d{channel}")
+            a.sync_disk()
     world.run()
     world.heal(0, 1)
     waiting_max, _ = bring_over_a_slow_link(world)
@@ -128,3 +139,20 @@ def test_a_slow_link_is_not_taken_for_a_silent_one_while_it_brings_answers() -> 
                 b.perform(b.running.handle_timeout(world.now))
     assert b.running.root == a.running.root
     assert gets < 4 * 6, "nothing was asked for twice"
+
+
+def test_a_link_that_announces_much_and_serves_nothing_leaves_room_for_the_others() -> None:
+    world = World(3)
+    world.all_honest = False
+    world.run()
+    a = world.hosts[0].running
+    large = {b"%d" % n: b"x" * 40_000 for n in range(2)}
+    for channel in range(64):
+        state = forged(5, large, channel=f"c{channel:02}")
+        a.received(1, build(Announce(state.envelope, ())), 0.0)
+        a.check()
+    good = forged(6, large)
+    wants = a.received(2, build(Heads((Head(good.header.stream, good.ref),))), 0.0)
+    assert [(o.link, o.message[0]) for o in wants if isinstance(o, ToLink)] == [(2, Code.WANT)]
+    gets = a.received(2, build(Announce(good.envelope, ())), 0.0)
+    assert [(o.link, o.message[0]) for o in gets if isinstance(o, ToLink)] == [(2, Code.GET)]
