@@ -23,7 +23,7 @@ from meshcrdt.daemon.workloads.targets import Place
 from meshcrdt.dataplane.fake import FakeKernel
 from meshcrdt.dataplane.linux import LinuxDataplane
 from meshcrdt.dataplane.model import DataplaneConfig, Desired, Report
-from meshcrdt.errors import NotReady
+from meshcrdt.errors import NotReady, StoreError
 from meshcrdt.ipam.outcomes import Recovering
 from meshcrdt.mesh.mesh import Mesh
 from meshcrdt.mesh.open import open_mesh
@@ -404,3 +404,23 @@ async def test_a_kernel_that_takes_nothing_refuses_each_workload(world: World) -
             with pytest.raises(CommandError, match="cannot look"):
                 await workloads.attach("netns:one", (), name=None)
             assert "netns:one" not in world.held()
+
+
+async def test_an_attach_that_fails_at_its_names_leaves_none_at_what_it_gives_back(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with world.running() as workloads:
+        await workloads.attach("netns:one", ("10.44.0.5",), name="one")
+        real = world.mesh.names.add
+
+        async def add(name: str, addresses: Sequence[str]) -> None:
+            if name == "late":
+                raise StoreError("disk full")
+            await real(name, addresses)
+
+        monkeypatch.setattr(world.mesh.names, "add", add)
+        with pytest.raises(StoreError, match="disk full"):
+            await workloads.attach("netns:one", ("10.44.0.6",), name="late")
+        assert world.held() == {"netns:one": ("10.44.0.5/24",)}
+        assert world.mesh.names.lookup("one") == ("10.44.0.5",)
+        assert world.mesh.names.lookup("late") == ()

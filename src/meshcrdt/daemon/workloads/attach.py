@@ -123,6 +123,12 @@ class Workloads:
         """Undo an attach that failed: back to `before`."""
         try:
             stays = () if before is None else before.addresses
+            named = () if before is None else before.names
+            for name in entry.names:
+                kept = bares(stays) if name in named else ()
+                gone = [a for a in bares(entry.addresses) if a not in kept]
+                if not set(gone).isdisjoint(self._mesh.names.lookup(name)):
+                    await self._mesh.names.remove(name, gone)
             await self._give_back(entry, self._beyond(entry, stays))
             if before is None:
                 self._drop(entry.id)
