@@ -7,8 +7,7 @@ passed on here, in `_conclude`, after every event that could matter.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
-from types import MappingProxyType
+from collections.abc import Collection, Iterable
 
 from meshcrdt.base.dice import Dice
 from meshcrdt.base.ids import BOTTOM_EPOCH, Epoch, PeerId
@@ -17,7 +16,7 @@ from meshcrdt.base.tree import Tree
 from meshcrdt.errors import InternalError, UsageError
 from meshcrdt.topology.adjacency import AdjacencyGraph
 from meshcrdt.topology.dialer import Dialer, Discovery, Surroundings
-from meshcrdt.topology.directory import MemberRecord, Standing, resolve_peer
+from meshcrdt.topology.directory import MemberRecord, Standing
 from meshcrdt.topology.links import Direction, LinkEntry, Links
 from meshcrdt.topology.liveness import Liveness, Majority
 from meshcrdt.topology.outputs import (
@@ -28,12 +27,8 @@ from meshcrdt.topology.outputs import (
     StateChanged,
     TopologyOutput,
 )
-from meshcrdt.topology.report import (
-    ConnectionInfo,
-    ConnectionState,
-    TopologyStatistics,
-    connections,
-)
+from meshcrdt.topology.reading import Reading
+from meshcrdt.topology.report import ConnectionInfo, ConnectionState
 from meshcrdt.topology.routes import first_hops
 from meshcrdt.topology.views import ActiveView, FullView
 
@@ -43,7 +38,7 @@ STALL_PING_INTERVALS = 2
 """A machine with links that was not called for so many ping intervals was itself stalled."""
 
 
-class Topology:
+class Topology(Reading):
     """Who exists, who is linked, who is alive, and which way leads where.
 
     Args:
@@ -243,74 +238,7 @@ class Topology:
         )
         return min((at for at in deadlines if at is not None), default=None)
 
-    # --- queries -----------------------------------------------------------------------
-
-    def members(self) -> Mapping[PeerId, MemberRecord]:
-        """Return the directory, this node and those that left included; a read-only view."""
-        return MappingProxyType(self._members)
-
-    def state(self, peer: PeerId) -> PeerState:
-        """Return the state of a peer; nobody has heard of an unknown one, so it is dead."""
-        if peer == self._me:
-            return PeerState.LEFT if self._has_left() else PeerState.ALIVE
-        return self._liveness.state(peer) or PeerState.DEAD
-
-    def reason(self, peer: PeerId) -> str:
-        """Return one line that says why a peer is in its state."""
-        return self._liveness.reason(peer)
-
-    def next_hop(self, dest: PeerId) -> PeerId | None:
-        """Return the linked peer on a shortest way to `dest`: itself when it is linked."""
-        return self._hops.get(dest)
-
-    def neighbours(self) -> frozenset[PeerId]:
-        """Return the peers with a live link."""
-        return self._neighbours
-
-    def link_to(self, peer: PeerId) -> int | None:
-        """Return the link that speaks for a peer, or None."""
-        return self._links.link_to(peer)
-
-    def adjacent(self, one: PeerId, other: PeerId) -> bool:
-        """Return True when both advertise a link with each other."""
-        return self._graph.adjacent(one, other)
-
-    def connections(self) -> tuple[ConnectionInfo, ...]:
-        """Return the live links, then the addresses that are dialled, each sorted by address."""
-        return connections(self._links.entries(), () if self._has_left() else self._dialer.wanted())
-
-    def targets(self) -> frozenset[str]:
-        """Return all addresses known to dial: configured, or named by the directory."""
-        return self._dialer.known()
-
-    def configured(self) -> tuple[str, ...]:
-        """Return the configured addresses, sorted."""
-        return self._dialer.configured()
-
-    def addresses_of(self, peer: PeerId) -> frozenset[str]:
-        """Return the addresses known to lead to a peer."""
-        return self._dialer.addresses_of(peer)
-
-    def minority(self) -> bool:
-        """Return True while half or fewer of the last majority are alive. Gates nothing."""
-        return self._majority.minority
-
-    def baseline(self) -> frozenset[PeerId]:
-        """Return the members that `minority` counts against; worth keeping over a restart."""
-        return self._majority.baseline()
-
-    def resolve(self, text: str) -> tuple[PeerId, ...]:
-        """Return who is meant by an id, a prefix of 6 or more digits, a name or an address.
-
-        One peer, or for an address all that are behind it. Raises UsageError naming the text:
-        UnknownPeer when nobody is meant.
-        """
-        return resolve_peer(
-            text,
-            members=self._members,
-            others=self._liveness.known(),
-            leads_to=self._dialer.leads_to,
-        )
+    # --- checking ----------------------------------------------------------------------
 
     def check(self) -> None:
         """Raise InternalError when an invariant of any part, or between parts, is broken."""
@@ -323,22 +251,7 @@ class Topology:
         if self._me in self._neighbours or self._me in self._hops:
             raise InternalError("this node is its own neighbour")
 
-    def statistics(self) -> TopologyStatistics:
-        """Return the current counts of all parts."""
-        return TopologyStatistics(
-            epoch=self._epoch,
-            members=len(self._members),
-            links=self._links.statistics(),
-            dialer=self._dialer.statistics(),
-            adjacency=self._graph.statistics(),
-            liveness=self._liveness.statistics(),
-        )
-
     # --- inside ------------------------------------------------------------------------
-
-    def _has_left(self) -> bool:
-        own = self._members.get(self._me)
-        return own is not None and own.standing is Standing.LEFT and own.epoch >= self._epoch
 
     def _arrive(self, now: float) -> None:
         """Notice a stall of this very process, and do not blame others for it."""
