@@ -11,7 +11,6 @@ from trees import TREE, paths, replaced
 
 from meshcrdt.errors import MalformedTree
 from meshcrdt.gossip import Misbehaved, Over, Put
-from meshcrdt.gossip.channels import Kind
 from meshcrdt.gossip.messages import Announce, Root, Want, build, parse
 
 
@@ -29,7 +28,7 @@ def samples() -> list[tuple]:
     return [
         whole(state),
         build(Announce(state.envelope, ())),
-        build(Root(Kind.DURABLE, b"r" * 32)),
+        build(Root(b"r" * 16, b"s" * 16)),
         build(Want(state.header.stream, None)),
         build(Want(state.header.stream, state.ref)),
     ]

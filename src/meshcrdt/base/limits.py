@@ -61,7 +61,10 @@ class Limits:
     channel_name_bytes_max: int = field(default=128, validator=_positive)
     flush_records_max: int = field(default=1_024, validator=_positive)
     supersedes_max: int = field(default=256, validator=_positive)
-    anti_entropy_interval_s: float = field(default=3.0, validator=_positive)
+    anti_entropy_interval_s: float = field(default=30.0, validator=_positive)
+    """Roots are compared on a random link this often, whatever heartbeats showed."""
+    anti_entropy_blind_interval_s: float = field(default=3.0, validator=_positive)
+    """The same while a link has a peer whose heartbeats show no root."""
     fetch_timeout_s: float = field(default=3.0, validator=_positive)
     write_queue_max: int = field(default=10_000, validator=_positive)
     """Local writes that wait for the disk."""

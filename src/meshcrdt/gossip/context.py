@@ -25,16 +25,22 @@ from meshcrdt.trust.identity import Identity
 REFUSED_MAX = 1_024
 WASTED_MAX = 64
 """Verifications that one link may waste before it is closed (finding F27)."""
+MISMATCHES_MIN = 2
+"""Heartbeats in a row whose roots differ before roots are compared."""
 
 
 @define
 class LinkState:
-    """What is kept about one link: its peer, what it refused, what it wasted."""
+    """What is kept about one link: its peer, what it refused, what it wasted, what it showed."""
 
     peer: PeerId
     refused: OrderedDict[bytes, None] = field(factory=OrderedDict)
     told: OrderedDict[bytes, None] = field(factory=OrderedDict)
     wasted: int = 0
+    shows_root: bool = False
+    """Whether heartbeats of the peer carry its roots."""
+    mismatches: int = 0
+    mismatches_needed: int = MISMATCHES_MIN
 
     def note_refused(self, header_hash: bytes) -> None:
         """Remember that the peer judged a header invalid."""

@@ -31,6 +31,8 @@ ANSWER_MESSAGES_MAX = 4
 """Messages that answer one Get."""
 HEADS_MAX = 512
 PATHS_MAX = 256
+ROOT_BYTES = 16
+"""What is sent of a root: enough to tell that two differ, and nothing is built from it."""
 
 
 class Code(IntEnum):
@@ -67,10 +69,10 @@ class Head:
 
 @frozen
 class Root:
-    """The root of one tree over all streams."""
+    """The first bytes of the roots of both trees over all streams."""
 
-    kind: Kind
-    root: bytes
+    durable: bytes
+    volatile: bytes
 
 
 @frozen
@@ -201,8 +203,8 @@ def _part_tree(part: Part, stream: StreamKey) -> Tree:
 def build(message: Parsed, key: KeyOnWire = KeyOnWire.SENT) -> Message:
     """Return the tuple of a message."""
     match message:
-        case Root(kind, root):
-            return (Code.ROOT.value, kind.value, root)
+        case Root(durable, volatile):
+            return (Code.ROOT.value, durable, volatile)
         case NodeAt(kind, path, children, heads):
             return (Code.NODE.value, kind.value, path, children, tuple(map(_head_tree, heads)))
         case Heads(heads):
@@ -254,6 +256,10 @@ def _kind(tree: Tree) -> Kind:
 
 def _hash(tree: Tree) -> bytes:
     return take_bytes(tree, "hash", size=HASH_BYTES)
+
+
+def _root(tree: Tree) -> bytes:
+    return take_bytes(tree, "root", size=ROOT_BYTES)
 
 
 def _path(tree: Tree) -> bytes:
@@ -348,7 +354,7 @@ def _read_proof(fields: tuple[Tree, ...], genesis: bytes) -> Proof:
 
 
 _READERS: dict[int, tuple[int, Callable[[tuple[Tree, ...], bytes], Parsed]]] = {
-    Code.ROOT: (2, lambda f, g: Root(_kind(f[0]), _hash(f[1]))),
+    Code.ROOT: (2, lambda f, g: Root(_root(f[0]), _root(f[1]))),
     Code.NODE: (
         4,
         lambda f, g: NodeAt(_kind(f[0]), _path(f[1]), _children(f[2]), _heads(f[3])),

@@ -53,6 +53,9 @@ from meshcrdt.trust.identity import Identity
 from meshcrdt.trust.identity import verify as verify_signature
 from meshcrdt.wire import HASH_BYTES
 
+TIDY_AFTER_S = 3.0
+"""Cancels that are answered go together: one flush for many of them."""
+
 
 @frozen
 class ReplicaStatistics:
@@ -117,7 +120,9 @@ class Replica(Reading):
             replaced=self._rebase.replaced,
             busy=self._local.is_busy,
         )
-        self._sync = Sync(context, want=self._repair.want, lacks=self._lacks)
+        self._sync = Sync(
+            context, want=self._repair.want, lacks=self._lacks, busy=lambda: len(self._repair) > 0
+        )
         self._intake = Intake(
             context,
             adopter=self._adopter,
@@ -128,6 +133,7 @@ class Replica(Reading):
             local=self._local,
         )
         self._tidy: set[tuple[str, bytes]] = set()
+        self._tidy_due: float | None = None
 
     def _lacks(self, key: StreamKey, ref: Ref) -> bool:
         return self._intake.lacks(key, ref)
@@ -242,10 +248,21 @@ class Replica(Reading):
             case _:
                 assert_never(message)
 
+    def root_prefix(self) -> bytes:
+        """Return what a heartbeat carries of our roots: 8 bytes, equal where all is equal."""
+        return self._sync.root_prefix()
+
+    def root_seen(self, link: int, prefix: bytes, now: float) -> list[Output]:
+        """Take the prefix that a heartbeat of the peer carried; see `sync`."""
+        self._context.now = now
+        if link in self._context.links:
+            self._sync.root_seen(link, prefix)
+        return self._outputs()
+
     def next_deadline(self) -> float | None:
         """Return when `handle_timeout` is due, or None."""
         parts = (self._sync, self._repair, self._evidence)
-        due = (part.next_deadline() for part in parts)
+        due = [self._tidy_due, *(part.next_deadline() for part in parts)]
         return min((deadline for deadline in due if deadline is not None), default=None)
 
     def handle_timeout(self, now: float) -> list[Output]:
@@ -253,11 +270,13 @@ class Replica(Reading):
         self._context.now = now
         self._repair.handle_timeout()
         self._evidence.handle_timeout()
-        if self._sync.handle_timeout():
+        self._sync.handle_timeout()
+        if self._tidy_due is not None and self._tidy_due <= now:
             self._stage_tidy()
         return self._outputs()
 
     def _stage_tidy(self) -> None:
+        self._tidy_due = None
         for channel, key in sorted(self._tidy):
             self._local.stage(channel, Intent(key, Purpose.TIDY))
         self._tidy.clear()
@@ -313,6 +332,7 @@ class Replica(Reading):
                 self._local.stage(channel.name, Intent(key, Purpose.SEEN))
             if any(channel.settled(key, dot) is not None for dot in own.supersedes):
                 self._tidy.add((channel.name, key))
+                self._tidy_due = self._tidy_due or self._context.now + TIDY_AFTER_S
 
     # --- for the simulator and the operator --------------------------------------------
 

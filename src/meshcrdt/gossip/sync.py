@@ -3,20 +3,30 @@
 Stateless and symmetric: every message makes sense alone, so loss and repetition only
 cost time. Below 65 streams the top of the tree is one leaf, which is the flat digest; a
 difference costs O(d log N) bytes and the same tree goes on inside a stream (`fetch`).
+
+Whether there is a difference costs nothing of its own: eight bytes over both roots ride
+on the heartbeats of a link. While something is being written roots differ for a moment,
+so one mismatch says nothing; the second in a row starts a comparison, and if that does
+not end it (a busy cluster), each further one needs twice as many.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 
 from meshcrdt.gossip.channels import Kind
-from meshcrdt.gossip.context import Context
+from meshcrdt.gossip.context import MISMATCHES_MIN, Context
 from meshcrdt.gossip.header import Ref, StreamKey
 from meshcrdt.gossip.merkle import NO_HASH, Inner
-from meshcrdt.gossip.messages import HEADS_MAX, Head, Heads, NodeAt, Root
+from meshcrdt.gossip.messages import HEADS_MAX, ROOT_BYTES, Head, Heads, NodeAt, Root
 from meshcrdt.gossip.outputs import Lane
 
 JITTER = 0.25
+PREFIX_BYTES = 8
+"""What a heartbeat carries of the two roots."""
+MISMATCHES_MAX = 32
+"""Heartbeats that differ before roots are compared again in a cluster that never rests."""
 
 
 class Sync:
@@ -28,49 +38,81 @@ class Sync:
         *,
         want: Callable[[StreamKey, int | None], None],
         lacks: Callable[[StreamKey, Ref], bool],
+        busy: Callable[[], bool],
     ) -> None:
         self._context = context
         self._want = want
         self._lacks = lacks
+        self._busy = busy
         self._due: float | None = None
 
     def start(self, link: int) -> None:
         """Send the roots on a link."""
         context = self._context
         context.counters.sync_rounds += 1
-        for kind in Kind:
-            context.send(link, Lane.REPAIR, Root(kind, context.holdings.trees[kind].root))
+        context.send(link, Lane.REPAIR, Root(*(self._root(kind) for kind in Kind)))
+
+    def _root(self, kind: Kind) -> bytes:
+        return self._context.holdings.trees[kind].root[:ROOT_BYTES]
+
+    def root_prefix(self) -> bytes:
+        """Return the eight bytes over both roots that a heartbeat carries."""
+        trees = self._context.holdings.trees
+        roots = b"".join(trees[kind].root for kind in Kind)
+        return hashlib.blake2b(roots, digest_size=PREFIX_BYTES).digest()
+
+    def root_seen(self, link: int, prefix: bytes) -> None:
+        """Compare what a heartbeat of the peer carried with what ours would."""
+        state = self._context.links[link]
+        state.shows_root = True
+        if prefix == self.root_prefix():
+            state.mismatches, state.mismatches_needed = 0, MISMATCHES_MIN
+            return
+        state.mismatches += 1
+        if state.mismatches >= state.mismatches_needed and not self._busy():
+            state.mismatches = 0
+            state.mismatches_needed = min(2 * state.mismatches_needed, MISMATCHES_MAX)
+            self.start(link)
 
     def link_opened(self, link: int) -> None:
         """Compare roots at once; the end with the lesser id begins."""
         context = self._context
         if context.me <= context.links[link].peer:
             self.start(link)
-        if self._due is None:
-            self._due = context.now + self._interval()
+        due = context.now + self._interval()
+        if self._due is None or due < self._due:
+            self._due = due
+
+    def _blind(self) -> list[int]:
+        """Return the links whose peer shows no root in heartbeats."""
+        return sorted(link for link, state in self._context.links.items() if not state.shows_root)
 
     def _interval(self) -> float:
-        interval = self._context.limits.anti_entropy_interval_s
+        limits = self._context.limits
+        interval = limits.anti_entropy_interval_s
+        if self._blind():
+            interval = min(interval, limits.anti_entropy_blind_interval_s)
         return interval * self._context.dice.uniform(1 - JITTER, 1 + JITTER)
 
-    def handle_timeout(self) -> bool:
-        """Compare roots on one random link when it is time; returns whether it was."""
+    def handle_timeout(self) -> None:
+        """Compare roots on one random link when it is time, first where heartbeats show none."""
         context = self._context
         if self._due is None or self._due > context.now:
-            return False
+            return
         self._due = context.now + self._interval() if context.links else None
-        if context.links:
-            self.start(context.dice.choice(sorted(context.links)))
-        return True
+        links = self._blind() or sorted(context.links)
+        if links:
+            self.start(context.dice.choice(links))
 
     def next_deadline(self) -> float | None:
         """Return when the next round is due."""
         return self._due
 
     def root(self, link: int, message: Root) -> None:
-        """Answer a root that differs with the top of our tree."""
-        if self._context.holdings.trees[message.kind].root != message.root:
-            self._send_node(link, message.kind, b"")
+        """Answer each root that differs with the top of our tree."""
+        for kind, root in ((Kind.DURABLE, message.durable), (Kind.VOLATILE, message.volatile)):
+            if self._root(kind) != root:
+                self._send_node(link, kind, b"")
 
     def _send_node(self, link: int, kind: Kind, path: bytes) -> None:
         tree = self._context.holdings.trees[kind]

@@ -18,7 +18,7 @@ SIM_LIMITS = Limits(
     ping_interval_s=4.0,
     link_silence_s=10.0,
     dead_after_s=12.0,
-    anti_entropy_interval_s=6.0,
+    anti_entropy_blind_interval_s=6.0,
     dial_backoff_max_s=4.0,
 )
 """Slower heartbeats than on a real network, so that ten minutes of five nodes cost seconds."""
