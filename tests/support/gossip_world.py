@@ -19,6 +19,7 @@ from meshcrdt.gossip import (
     Misbehaved,
     Over,
     OwnStreamAhead,
+    Push,
     Put,
     Quarantined,
     Replica,
@@ -101,7 +102,11 @@ class Host:
             self.events.append(output)
             match output:
                 case ToLink(link, _, message):
-                    self.world.transmit(self, link, message)
+                    self.world.transmit(self, link, encode(message))
+                case Push(link, stream, since):
+                    data = self.running.render(link, stream, since)
+                    if data is not None:
+                        self.world.transmit(self, link, data)
                 case Store():
                     self.unsynced.append(output)
                 case Committed(ticket):
@@ -232,8 +237,7 @@ class World:
             if other != number and frozenset((number, other)) not in self.cut:
                 self.open(min(number, other), max(number, other))
 
-    def transmit(self, host: Host, link: int, message: tuple[object, ...]) -> None:
-        data = encode(message)
+    def transmit(self, host: Host, link: int, data: bytes) -> None:
         assert len(data) <= self.limits.frame_bytes_max
         copies = 2 if self.dice.chance(self.repeat) else 1
         if not self.dice.chance(self.loss):

@@ -13,11 +13,11 @@ from meshcrdt.base.ids import PeerId
 from meshcrdt.gossip.broadcast import Broadcast
 from meshcrdt.gossip.channels import Kind, kind_of
 from meshcrdt.gossip.context import Context, Settled
-from meshcrdt.gossip.deltas import delta_between
+from meshcrdt.gossip.deltas import base_of
 from meshcrdt.gossip.durable import forget_rows, state_rows
 from meshcrdt.gossip.header import StreamKey
 from meshcrdt.gossip.merkle import MerkleMap, changed_keys
-from meshcrdt.gossip.outputs import Alarm, Lane, StreamChanged
+from meshcrdt.gossip.outputs import Alarm, Push, StreamChanged
 from meshcrdt.gossip.parking import Parked, Parking, unmet
 from meshcrdt.gossip.record import Record
 from meshcrdt.gossip.stream import State
@@ -92,7 +92,7 @@ class Adopter:
             stream.from_peer = peer
             stream.arrived_at = context.now
         context.out.append(StreamChanged(key.channel, key.origin, changed))
-        self.spread(before, state, changed, peer)
+        self.spread(before, state, peer)
         for other in evicted:
             self._evict(other)
         self._adopted(key, changed)
@@ -108,16 +108,12 @@ class Adopter:
             Alarm(f"{key} is given up: its origin has more than {most} channels", key.origin)
         )
 
-    def spread(
-        self, before: State | None, state: State, changed: frozenset[bytes], peer: PeerId | None
-    ) -> None:
-        """Send a merged header on at once, as a delta on the header before it."""
+    def spread(self, before: State | None, state: State, peer: PeerId | None) -> None:
+        """Send a merged header on at once, as what moved since the header before it."""
         context = self._context
         header = state.header
+        since = base_of(before, state)
         peers = {link: other.peer for link, other in context.links.items()}
-        targets = self._broadcast.targets(header.origin, peer, peers)
-        if not targets:
-            return
-        message, key = delta_between(before, state, changed)
-        takers = [link for link in targets if header.hash not in context.links[link].refused]
-        context.send_all(takers, Lane.DELTA, message, key)
+        for link in self._broadcast.targets(header.origin, peer, peers):
+            if header.hash not in context.links[link].refused:
+                context.out.append(Push(link, header.stream, since))

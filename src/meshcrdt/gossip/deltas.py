@@ -33,18 +33,15 @@ def delta_whole(state: State) -> tuple[Delta | Announce, KeyOnWire]:
     return _fitting(Delta(state.envelope, None, records, ()), KeyOnWire.SENT)
 
 
-def delta_between(
-    before: State | None, state: State, changed: frozenset[bytes]
-) -> tuple[Delta | Announce, KeyOnWire]:
-    """Return the eager message for a header that was just merged.
+def base_of(before: State | None, state: State) -> Ref | None:
+    """Return the header on which the eager message for a merged header builds.
 
     A volatile channel opens an epoch empty, so its first header builds on nothing.
     """
     if before is None:
-        return delta_whole(state)
-    if before.header.epoch != state.header.epoch and state.header.base is None:
-        return delta_whole(state)
-    return delta_since(before.ref, state, changed)
+        return None
+    opens_empty = before.header.epoch != state.header.epoch and state.header.base is None
+    return None if opens_empty else before.ref
 
 
 def _fitting(delta: Delta, key: KeyOnWire) -> tuple[Delta | Announce, KeyOnWire]:

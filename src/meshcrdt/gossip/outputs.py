@@ -10,6 +10,7 @@ from attrs import frozen
 from meshcrdt.abc import Row
 from meshcrdt.base.ids import Epoch, PeerId
 from meshcrdt.base.tree import Tree
+from meshcrdt.gossip.header import Ref, StreamKey
 
 
 class Lane(Enum):
@@ -26,6 +27,19 @@ class ToLink:
     link: int
     lane: Lane
     message: tuple[Tree, ...]
+
+
+@frozen
+class Push:
+    """Send a stream on a link as what moved since a header, made when the link has room for it.
+
+    Until then further pushes of the stream change nothing: the oldest `since` stands, and
+    `Replica.render` makes one message out of all of them (rule R3). None is since nothing.
+    """
+
+    link: int
+    stream: StreamKey
+    since: Ref | None
 
 
 @frozen
@@ -124,6 +138,7 @@ class Missing:
 
 Output: TypeAlias = (
     ToLink
+    | Push
     | Store
     | StreamChanged
     | Committed

@@ -281,6 +281,10 @@ class Replica(Reading):
             self._local.stage(channel, Intent(key, Purpose.TIDY))
         self._tidy.clear()
 
+    def render(self, link: int, stream: StreamKey, since: Ref | None) -> bytes | None:
+        """Return the encoded message of a Push as of now, or None when nothing is left to say."""
+        return self._server.render(link, stream, since)
+
     # --- writing -----------------------------------------------------------------------
 
     def write(self, channel: str, changes: Sequence[Change], writer: Writer = Writer.USER) -> int:

@@ -8,12 +8,13 @@ local write that waits for the disk (F15), never half a fetch (F2).
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator
 
 from meshcrdt.gossip.context import Context
 from meshcrdt.gossip.deltas import delta_since, delta_whole
 from meshcrdt.gossip.fetch import node_parts, part_bytes
-from meshcrdt.gossip.header import Ref, StreamKey
+from meshcrdt.gossip.header import KeyOnWire, Ref, StreamKey
 from meshcrdt.gossip.merkle import MerkleMap
 from meshcrdt.gossip.messages import (
     ANSWER_MESSAGES_MAX,
@@ -24,16 +25,22 @@ from meshcrdt.gossip.messages import (
     Ending,
     Get,
     Nodes,
+    Parsed,
     Part,
     Want,
     Wanted,
+    build,
 )
 from meshcrdt.gossip.outputs import Lane
 from meshcrdt.gossip.record import Record
 from meshcrdt.gossip.stream import State, Stream
+from meshcrdt.wire import encode
 
 WHOLE_BYTES_MAX = 32 * 1024
 ORPHANS_MAX = 64
+RENDERED_MAX = 16
+RENDERED_BYTES_MAX = 256 * 1024
+"""Messages that are kept for the next link that takes the same one."""
 
 
 class Server:
@@ -43,6 +50,8 @@ class Server:
         self._context = context
         self.orphans: dict[StreamKey, State] = {}
         """States that an origin with an older disk went past: see `rebase`."""
+        self._rendered: OrderedDict[tuple[Ref | None, Ref], bytes] = OrderedDict()
+        self._rendered_bytes = 0
 
     def keep_orphan(self, state: State) -> None:
         """Keep a replaced state so that its origin can fetch what it missed; bounded."""
@@ -66,26 +75,53 @@ class Server:
 
     def _answer(self, link: int, stream: Stream, have: Ref | None) -> None:
         state = stream.state
-        keys = None if have is None else stream.keys_since(have)
-        if keys is not None and have is not None:
-            answer, key = delta_since(have, state, keys)
-        elif state.header.live_bytes <= WHOLE_BYTES_MAX:
+        if have is None and state.header.live_bytes > WHOLE_BYTES_MAX:
+            self.announce(link, state)
+        else:
+            self._context.send(link, Lane.REPAIR, *self._message(stream, have))
+
+    def _message(self, stream: Stream, since: Ref | None) -> tuple[Parsed, KeyOnWire]:
+        """Return what takes a holder of a header, or of nothing, to the state that is held."""
+        state = stream.state
+        keys = None if since is None else stream.keys_since(since)
+        if keys is not None and since is not None:
+            answer, key = delta_since(since, state, keys)
+        elif since is None or state.header.live_bytes <= WHOLE_BYTES_MAX:
             answer, key = delta_whole(state)
         else:
-            self.announce(link, state)
-            return
+            return self._announced(state), KeyOnWire.SENT
         if isinstance(answer, Delta):
-            self._context.send(link, Lane.REPAIR, answer, key)
-        else:
-            self.announce(link, state)
+            return answer, key
+        return self._announced(state), KeyOnWire.SENT
+
+    def render(self, link: int, key: StreamKey, since: Ref | None) -> bytes | None:
+        """Return the encoded message of a Push, or None when nothing is to be said any more.
+
+        It tells the newest state, whatever was pushed (F3), and is made once for all links.
+        """
+        peer = self._context.links.get(link)
+        stream = self._context.holdings.stream(key)
+        if peer is None or stream is None or stream.state.header.hash in peer.refused:
+            return None
+        place = (since, stream.state.ref)
+        data = self._rendered.get(place)
+        if data is None:
+            data = self._rendered[place] = encode(build(*self._message(stream, since)))
+            self._rendered_bytes += len(data)
+            while len(self._rendered) > RENDERED_MAX or self._rendered_bytes > RENDERED_BYTES_MAX:
+                self._rendered_bytes -= len(self._rendered.popitem(last=False)[1])
+        return data
 
     def announce(self, link: int, state: State) -> None:
         """Send a header whose state is to be fetched, with the top of its tree."""
+        self._context.send(link, Lane.REPAIR, self._announced(state))
+
+    def _announced(self, state: State) -> Announce:
         top = state.tree.node(b"")
         parts: list[Part] = []
         if top is not None:
             parts.append(next(node_parts(b"", top, bytes_max=MESSAGE_BYTES_MAX // 2)))
-        self._context.send(link, Lane.REPAIR, Announce(state.envelope, tuple(parts)))
+        return Announce(state.envelope, tuple(parts))
 
     def get(self, link: int, message: Get) -> None:
         """Answer a Get with at most four messages; the asker asks again for the rest."""

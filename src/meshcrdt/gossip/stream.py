@@ -19,6 +19,8 @@ from meshcrdt.gossip.record import Record
 
 JOURNAL_STEPS_MAX = 64
 JOURNAL_BYTES_MAX = 64 * 1024
+SINCE_BYTES = 8
+"""So much of a header's hash is remembered: who forges it is told what does not help him."""
 
 
 @frozen
@@ -59,9 +61,18 @@ def changed_tree(
 
 @frozen
 class _Step:
-    since: Ref
+    """Which keys moved since any of some headers; for the later ones it names too many."""
+
+    sinces: frozenset[bytes]
     keys: frozenset[bytes]
-    size_bytes: int
+
+    @property
+    def size_bytes(self) -> int:
+        return 5 * SINCE_BYTES * len(self.sinces) + sum(map(len, self.keys))
+
+
+def _short(ref: Ref) -> bytes:
+    return ref.hash[:SINCE_BYTES]
 
 
 @define
@@ -80,22 +91,35 @@ class Stream:
         """Replace the state by a greater one and remember which keys moved."""
         if state.ref <= self.state.ref:
             raise InternalError("a stream moves only to a greater header")
-        size = 64 + sum(map(len, changed))
-        self._journal.append(_Step(self.state.ref, changed, size))
-        self._journal_bytes += size
-        while len(self._journal) > JOURNAL_STEPS_MAX or self._journal_bytes > JOURNAL_BYTES_MAX:
-            self._journal_bytes -= self._journal.popleft().size_bytes
+        self._note(_Step(frozenset((_short(self.state.ref),)), changed))
         self.state = state
+
+    def _note(self, step: _Step) -> None:
+        self._journal.append(step)
+        self._journal_bytes += step.size_bytes
+        if len(self._journal) > JOURNAL_STEPS_MAX:
+            # Half of them become one: a far backlog still collapses, into a little too much.
+            old = [self._journal.popleft() for _ in range(JOURNAL_STEPS_MAX // 2)]
+            merged = _Step(
+                frozenset().union(*(step.sinces for step in old)),
+                frozenset().union(*(step.keys for step in old)),
+            )
+            self._journal_bytes += merged.size_bytes - sum(step.size_bytes for step in old)
+            self._journal.appendleft(merged)
+        while self._journal_bytes > JOURNAL_BYTES_MAX:
+            self._journal_bytes -= self._journal.popleft().size_bytes
 
     def keys_since(self, ref: Ref) -> frozenset[bytes] | None:
         """Return the keys that moved since a header, or None when that is not remembered.
 
         A backlog of several headers so collapses into the newest one plus what changed (F3).
+        Some of the keys may have moved before it: to say them again changes nothing.
         """
         keys: set[bytes] = set()
+        short = _short(ref)
         for step in reversed(self._journal):
             keys |= step.keys
-            if step.since == ref:
+            if short in step.sinces:
                 return frozenset(keys)
         return None
 

@@ -15,10 +15,9 @@ from meshcrdt.abc import Row
 from meshcrdt.base.ids import PeerId
 from meshcrdt.base.limits import Limits
 from meshcrdt.base.tree import Tree
-from meshcrdt.errors import CapacityError
 from meshcrdt.node.effects import Changed, CloseLink, Dial, Effect, Notice, Persist, Reply, Send
-from meshcrdt.wire import encode_frame
-from meshcrdt.wire.codec import encode
+from meshcrdt.wire import encode, join_frame
+from meshcrdt.wire.frames import FRAME_MESSAGES_MAX
 
 Message = tuple[Tree, ...]
 
@@ -31,7 +30,7 @@ class Outbox:
     """The effects of one turn, in the making."""
 
     limits: Limits
-    messages: dict[int, list[tuple[int, Message]]] = field(factory=dict)
+    messages: dict[int, list[tuple[int, bytes]]] = field(factory=dict)
     rows: list[Row] = field(factory=list)
     durable_replies: list[Reply] = field(factory=list)
     when_durable: list[Callable[[float], None]] = field(factory=list)
@@ -42,6 +41,10 @@ class Outbox:
 
     def message(self, link: int, lane: int, message: Message) -> None:
         """Queue a message for a link; a lower lane leaves first."""
+        self.encoded(link, lane, encode(message))
+
+    def encoded(self, link: int, lane: int, message: bytes) -> None:
+        """Queue a message that is encoded already."""
         self.messages.setdefault(link, []).append((lane, message))
 
     def reply(self, request: int, outcome: object) -> None:
@@ -88,31 +91,26 @@ class Outbox:
         return out
 
 
-def _lane(entry: tuple[int, Message]) -> int:
+def _lane(entry: tuple[int, bytes]) -> int:
     return entry[0]
 
 
-def _frames(messages: list[Message], limits: Limits) -> Iterator[bytes]:
+def _frames(messages: list[bytes], limits: Limits) -> Iterator[bytes]:
     """Yield as few frames as hold the messages, in order.
 
     A message that fits no frame by itself is left out: only one to pass on can be so large,
     from a peer whose seal is smaller than ours, and its sender hears of no acknowledgement.
     """
-    try:
-        yield encode_frame(messages, limits=limits)
-        return
-    except CapacityError:
-        room = limits.frame_bytes_max - FRAME_OVERHEAD_BYTES
-    batch: list[Message] = []
+    room = limits.frame_bytes_max - FRAME_OVERHEAD_BYTES
+    batch: list[bytes] = []
     size = 0
     for message in messages:
-        cost = len(encode(message))
-        if cost > room:
+        if len(message) > room:
             continue
-        if batch and size + cost > room:
-            yield encode_frame(batch, limits=limits)
+        if size + len(message) > room or len(batch) == FRAME_MESSAGES_MAX:
+            yield join_frame(batch)
             batch, size = [], 0
         batch.append(message)
-        size += cost
+        size += len(message)
     if batch:
-        yield encode_frame(batch, limits=limits)
+        yield join_frame(batch)

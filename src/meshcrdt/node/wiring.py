@@ -46,6 +46,7 @@ class Wiring:
             topology.Failed: self._failed,
             topology.Misbehaved: self._neighbour_misbehaved,
             gossip.ToLink: self._gossip_message,
+            gossip.Push: self._push,
             gossip.Store: self._gossip_store,
             gossip.StreamChanged: self._stream_changed,
             gossip.Committed: self._committed,
@@ -190,6 +191,14 @@ class Wiring:
 
     def _gossip_message(self, output: gossip.ToLink, now: float) -> None:
         self._node.outbox.message(output.link, GOSSIP_LANES[output.lane], output.message)
+
+    def _push(self, output: gossip.Push, now: float) -> None:
+        core = self._node.core
+        if core is None:
+            return
+        data = core.replica.render(output.link, output.stream, output.since)
+        if data is not None:
+            self._node.outbox.encoded(output.link, LANE_DELTA, data)
 
     def _gossip_store(self, output: gossip.Store, now: float) -> None:
         core = self._node.core

@@ -1,7 +1,14 @@
 """Floor 2: canonical trees to bytes and back, content hashes and frames."""
 
 from meshcrdt.wire.codec import decode, encode
-from meshcrdt.wire.frames import FRAME_VERSION, FrameSplitter, decode_frame, encode_frame, prefix
+from meshcrdt.wire.frames import (
+    FRAME_VERSION,
+    FrameSplitter,
+    decode_frame,
+    encode_frame,
+    join_frame,
+    prefix,
+)
 from meshcrdt.wire.hashing import HASH_BYTES, content_hash
 
 __all__ = [
@@ -13,5 +20,6 @@ __all__ = [
     "decode_frame",
     "encode",
     "encode_frame",
+    "join_frame",
     "prefix",
 ]

@@ -49,6 +49,12 @@ def encode(tree: Tree) -> bytes:
     return data
 
 
+def encode_list(items: Sequence[bytes]) -> bytes:
+    """Return the encoding of a list whose items are encoded already."""
+    head: bytes = msgpack.Packer().pack_array_header(len(items))
+    return head + b"".join(items)
+
+
 def decode(data: bytes, *, limits: Limits = DEFAULT_LIMITS) -> Tree:
     """Read one tree from outside; bytes come back as plain bytes, lists as tuples.
 

@@ -21,9 +21,12 @@ from meshcrdt.errors import (
     RemoteProtocolError,
     UsageError,
 )
-from meshcrdt.wire.codec import decode, encode
+from meshcrdt.wire.codec import decode, encode, encode_list
 
 FRAME_VERSION = 1
+FRAME_MESSAGES_MAX = 1_024
+"""What we put into one frame at most; a receiver accepts as many as a list may have items."""
+FRAME_VERSION_BYTES = encode(FRAME_VERSION)
 PREFIX_BYTES = 4
 SEAL_BYTES = 16
 """What a session adds to a frame: `limits.frame_bytes_max` is measured after sealing."""
@@ -43,6 +46,14 @@ def encode_frame(messages: Sequence[Message], *, limits: Limits = DEFAULT_LIMITS
             f"{limits.frame_bytes_max - SEAL_BYTES}"
         )
     return frame
+
+
+def join_frame(messages: Sequence[bytes]) -> bytes:
+    """Return one frame of messages that are encoded already; the caller keeps the bounds.
+
+    The same bytes as `encode_frame` gives: so one encoding of a message serves many links.
+    """
+    return encode_list((FRAME_VERSION_BYTES, *messages))
 
 
 def decode_frame(data: bytes, *, limits: Limits = DEFAULT_LIMITS) -> tuple[Message, ...]:

@@ -12,7 +12,7 @@ import pytest
 from gossip_world import Violation, World, forged, whole
 
 from meshcrdt.errors import InternalError
-from meshcrdt.gossip import Over, Put, ToLink, cancels, intake, local
+from meshcrdt.gossip import Over, Push, Put, cancels, intake, local
 from meshcrdt.gossip.cancels import Deps
 from meshcrdt.gossip.channels import kind_of
 from meshcrdt.gossip.context import Context
@@ -378,4 +378,4 @@ def test_relaying_stops_where_a_delta_came_from() -> None:
     a.sync_disk()
     start = len(b.events)
     world.deliver()
-    assert [e.link for e in b.events[start:] if isinstance(e, ToLink)] == [2]
+    assert [e.link for e in b.events[start:] if isinstance(e, Push)] == [2]

@@ -8,8 +8,9 @@ from meshcrdt.base.limits import DEFAULT_LIMITS
 from meshcrdt.errors import UsageError
 from meshcrdt.gossip import Over, Put, Replica
 from meshcrdt.gossip import channels as channels_module
-from meshcrdt.gossip.outputs import Store, ToLink
+from meshcrdt.gossip.outputs import Push, Store, ToLink
 from meshcrdt.trust.identity import Identity
+from meshcrdt.wire import decode
 
 GENESIS = bytes(32)
 
@@ -37,9 +38,13 @@ def exchange(replicas: list[Replica], now: float = 1.0) -> None:
         replica = replicas[at]
         if isinstance(out, Store):
             todo += [(at, more) for more in replica.stored(out.token, now)]
-        elif isinstance(out, ToLink):
+        elif isinstance(out, ToLink | Push):
             other = replicas[out.link]
-            todo += [(out.link, more) for more in other.received(at, out.message, now)]
+            if isinstance(out, ToLink):
+                message = out.message
+            else:
+                message = decode(replica.render(out.link, out.stream, out.since))
+            todo += [(out.link, more) for more in other.received(at, message, now)]
             todo += [(out.link, more) for more in other.flush(now)]
 
 
