@@ -15,6 +15,7 @@ from meshcrdt.abc import Row
 from meshcrdt.base.dice import Dice
 from meshcrdt.base.ids import Epoch, PeerId
 from meshcrdt.base.limits import Limits
+from meshcrdt.base.memo import NO_MEMO, Memo
 from meshcrdt.gossip.header import KeyOnWire, Ref, StreamKey, Verify
 from meshcrdt.gossip.holdings import Holdings
 from meshcrdt.gossip.messages import Message, Parsed, Refused, build
@@ -99,6 +100,7 @@ class Context:
     """Keys of origins whose streams were verified here."""
     counters: Counters = field(factory=Counters)
     settling: dict[int, tuple[Settled, ...]] = field(factory=dict)
+    memo: Memo = NO_MEMO
     now: float = 0.0
     out: list[Output] = field(factory=list)
     _tokens: int = 0

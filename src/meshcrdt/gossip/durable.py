@@ -14,11 +14,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from attrs import frozen
 
 from meshcrdt.abc import Row
+from meshcrdt.base.memo import NO_MEMO, Memo
 from meshcrdt.errors import MeshError
 from meshcrdt.gossip.header import Envelope, KeyOnWire, StreamKey, Verify
 from meshcrdt.gossip.merkle import MerkleMap
 from meshcrdt.gossip.record import Record
-from meshcrdt.gossip.stream import State
+from meshcrdt.gossip.stream import State, shared
 from meshcrdt.gossip.validity import counts_rule, is_whole
 from meshcrdt.wire import decode, encode
 
@@ -66,7 +67,10 @@ class Loaded:
 
 
 def load_streams(
-    tables: Mapping[str, Mapping[bytes, bytes]], genesis: bytes, verify: Verify
+    tables: Mapping[str, Mapping[bytes, bytes]],
+    genesis: bytes,
+    verify: Verify,
+    memo: Memo = NO_MEMO,
 ) -> Iterator[Loaded]:
     """Yield every stored stream, good or bad; raises nothing for what the store holds."""
     by_prefix: dict[bytes, dict[bytes, bytes]] = {}
@@ -75,12 +79,10 @@ def load_streams(
     for raw, value in sorted(tables.get(STREAM_TABLE, {}).items()):
         prefix = row_prefix(raw)
         rows = by_prefix.pop(prefix, {})
-        try:
-            state, reason = _load_one(raw, value, rows, genesis, verify)
-        except MeshError as error:
-            state, reason = None, str(error)
+        held = tuple(sorted(rows.values()))
+        state, reason = memo.of_equal(_load_one, raw, value, held, genesis, verify)
         if state is not None:
-            yield Loaded(str(state.header.stream), state)
+            yield Loaded(str(state.header.stream), shared(state, memo))
             continue
         delete = (*_deletes(prefix, rows), (STREAM_TABLE, raw, None))
         yield Loaded(raw.hex(), None, reason, delete)
@@ -89,7 +91,17 @@ def load_streams(
 
 
 def _load_one(
-    raw: bytes, value: bytes, rows: Mapping[bytes, bytes], genesis: bytes, verify: Verify
+    raw: bytes, value: bytes, rows: tuple[bytes, ...], genesis: bytes, verify: Verify
+) -> tuple[State | None, str]:
+    """Return the state that rows hold, or None and why they hold none."""
+    try:
+        return _assembled(raw, value, rows, genesis, verify)
+    except MeshError as error:
+        return None, str(error)
+
+
+def _assembled(
+    raw: bytes, value: bytes, rows: tuple[bytes, ...], genesis: bytes, verify: Verify
 ) -> tuple[State | None, str]:
     envelope = Envelope.from_tree(decode(value), genesis)
     header = envelope.header
@@ -97,7 +109,7 @@ def _load_one(
         return None, "the header belongs to another stream"
     if not envelope.is_signed(verify):
         return None, "the signature of the header fails"
-    records = [Record.from_tree(decode(row), header.origin, None) for row in rows.values()]
+    records = [Record.from_tree(decode(row), header.origin, None) for row in rows]
     tree: MerkleMap[Record] = MerkleMap()
     tree = tree.updated((record.key, record.hash, record) for record in records)
     if not is_whole(header, tree):

@@ -7,19 +7,21 @@ the node's question.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from operator import is_
+from typing import TypeAlias
 
 from attrs import frozen
 
 from meshcrdt.base.ids import Dot, PeerId
 from meshcrdt.base.limits import Limits
+from meshcrdt.base.memo import NO_MEMO, Memo
 from meshcrdt.errors import InternalError
 from meshcrdt.gossip.channels import Kind, Scope, kind_of, scope_of
 from meshcrdt.gossip.header import Dep, Ref, StreamKey
-from meshcrdt.gossip.merkle import MerkleMap
+from meshcrdt.gossip.merkle import Entry, MerkleMap, entry_of
 from meshcrdt.gossip.record import Record
-from meshcrdt.gossip.stream import State, Stream
+from meshcrdt.gossip.stream import EMPTY_TREE, State, Stream
 
 
 @frozen
@@ -32,15 +34,59 @@ class Visible:
     value: bytes
 
 
-class Channel:
-    """The streams of one channel, and an index of their records by key."""
+AtKey: TypeAlias = dict[PeerId, Record]
+"""The records of one key by origin."""
 
-    def __init__(self, name: str) -> None:
+SHARED_RECORDS_MAX = 8
+"""Up to so many records under one key are a dict that is replaced and may be shared."""
+NO_RECORDS: AtKey = {}
+
+
+def _with(at_key: AtKey, origin: PeerId, record: Record) -> AtKey:
+    return {**at_key, origin: record}
+
+
+def _without(at_key: AtKey, origin: PeerId) -> AtKey:
+    return {other: record for other, record in at_key.items() if other != origin}
+
+
+class Channel:
+    """The streams of one channel, and in a shared one an index of their records by key.
+
+    An owned channel has no index: who reads it asks for one origin's record, which is in that
+    origin's stream, and thousands of members would pay for each key of each of them.
+    """
+
+    def __init__(self, name: str, memo: Memo = NO_MEMO) -> None:
         self.name = name
         self.scope = scope_of(name)
         self.streams: dict[PeerId, Stream] = {}
-        self.index: dict[bytes, dict[PeerId, Record]] = {}
+        self.index: dict[bytes, AtKey] = {}
         self.checked: tuple[State, ...] = ()
+        self._memo = memo
+
+    def records(self, key: bytes) -> Mapping[PeerId, Record]:
+        """Return the held records of a key by origin; O(origins) in an owned channel."""
+        if self.scope is Scope.SHARED:
+            return self.index.get(key, NO_RECORDS)
+        found = ((origin, stream.state.tree.get(key)) for origin, stream in self.streams.items())
+        return {origin: record for origin, record in found if record is not None}
+
+    def record(self, key: bytes, origin: PeerId) -> Record | None:
+        """Return what one origin holds under a key, or None."""
+        stream = self.streams.get(origin)
+        return None if stream is None else stream.state.tree.get(key)
+
+    def by_key(self) -> Mapping[bytes, Mapping[PeerId, Record]]:
+        """Return all held records by key and origin."""
+        return self.index if self.scope is Scope.SHARED else self._indexed()
+
+    def _indexed(self) -> dict[bytes, AtKey]:
+        made: dict[bytes, AtKey] = {}
+        for origin, stream in self.streams.items():
+            for entry in stream.state.tree.entries():
+                made.setdefault(entry.key, {})[origin] = entry.value
+        return made
 
     def check_moved(self) -> bool:
         """Return whether a state moved since the last call; raises InternalError for a bad one."""
@@ -48,34 +94,45 @@ class Channel:
         if len(states) == len(self.checked) and all(map(is_, states, self.checked)):
             return False
         known = {id(state) for state in self.checked}
-        expected: dict[bytes, dict[PeerId, Record]] = {}
-        for origin, stream in self.streams.items():
+        for stream in self.streams.values():
             if id(stream.state) not in known:
                 stream.check()
-            for entry in stream.state.tree.entries():
-                expected.setdefault(entry.key, {})[origin] = entry.value
-        if expected != self.index:
+        if self.index != (self._indexed() if self.scope is Scope.SHARED else {}):
             raise InternalError(f"the index of channel {self.name!r} is not its streams'")
         self.checked = states
         return True
 
     def reindex(self, origin: PeerId, keys: frozenset[bytes], tree: MerkleMap[Record]) -> None:
         """Bring the index up to date for keys of one origin."""
+        if self.scope is Scope.OWNED:
+            return
         for key in keys:
             record = tree.get(key)
-            at_key = self.index.get(key)
-            if record is not None:
-                if at_key is None:
-                    at_key = self.index[key] = {}
-                at_key[origin] = record
-            elif at_key is not None:
-                at_key.pop(origin, None)
-                if not at_key:
+            at_key = self.index.get(key, NO_RECORDS)
+            if len(at_key) > SHARED_RECORDS_MAX:  # a dict of our own
+                if record is not None:
+                    at_key[origin] = record
+                else:
+                    at_key.pop(origin, None)
+            elif record is not None:
+                self.index[key] = self._put(at_key, origin, record)
+            elif origin in at_key:
+                if len(at_key) == 1:
                     del self.index[key]
+                else:
+                    self.index[key] = _without(at_key, origin)
+
+    def _put(self, at_key: AtKey, origin: PeerId, record: Record) -> AtKey:
+        if len(at_key) == SHARED_RECORDS_MAX and origin not in at_key:
+            return _with(at_key, origin, record)  # from now on our own
+        return self._memo.of_same(_with, at_key, origin, record)
 
     def visible(self, key: bytes) -> tuple[Visible, ...]:
         """Return the visible records of a key, sorted by origin."""
-        records = self.index.get(key)
+        return self.visible_of(key, self.records(key))
+
+    def visible_of(self, key: bytes, records: Mapping[PeerId, Record]) -> tuple[Visible, ...]:
+        """Return which of all held records of a key are visible, sorted by origin."""
         if not records:
             return ()
         if len(records) == 1:
@@ -96,21 +153,19 @@ class Channel:
         """Return the origins whose held record of this key supersedes a dot."""
         if self.scope is Scope.OWNED:
             return []  # whoever names another's record here is not heard (L4)
-        return [
-            origin for origin, record in self.index.get(key, {}).items() if dot in record.supersedes
-        ]
+        return [origin for origin, record in self.records(key).items() if dot in record.supersedes]
 
     def live_elsewhere(self, key: bytes, me: PeerId) -> set[Dot]:
         """Return the dots of other origins' values under a key, hidden ones too."""
         return {
             record.dot
-            for origin, record in self.index.get(key, {}).items()
+            for origin, record in self.records(key).items()
             if origin != me and record.value is not None
         }
 
     def is_live(self, key: bytes, dot: Dot) -> bool:
         """Return whether the dot's owner still holds it under this key, as far as we know."""
-        record = self.index.get(key, {}).get(dot.origin)
+        record = self.record(key, dot.origin)
         return record is not None and record.value is not None and record.dot == dot
 
     def settled(self, key: bytes, dot: Dot) -> Dep | None:
@@ -122,21 +177,27 @@ class Channel:
         return Dep(dot.origin, ref) if (ref.epoch, ref.seq) >= (dot.epoch, dot.seq) else None
 
 
+def _stream_entry(state: State) -> Entry[StreamKey]:
+    key = state.header.stream
+    return entry_of(key.raw, state.header.hash, key)
+
+
 class Holdings:
     """Every held stream, and the two Merkle trees over (channel, origin) -> header hash."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, memo: Memo = NO_MEMO) -> None:
         self._limits = limits
+        self._memo = memo
         self.channels: dict[str, Channel] = {}
         self.trees: dict[Kind, MerkleMap[StreamKey]] = {kind: MerkleMap() for kind in Kind}
-        self._channels_of: dict[PeerId, set[str]] = {}
+        self._channels_of: dict[PeerId, frozenset[str]] = {}
         self._moves = 0
         self._moves_checked = -1
 
     def channel(self, name: str) -> Channel:
         """Return a channel; an empty one, which is not kept, when no stream of it is held."""
         channel = self.channels.get(name)
-        return Channel(name) if channel is None else channel
+        return Channel(name, self._memo) if channel is None else channel
 
     def stream(self, key: StreamKey) -> Stream | None:
         """Return a held stream, or None."""
@@ -161,7 +222,7 @@ class Holdings:
 
     def channels_of(self, origin: PeerId) -> frozenset[str]:
         """Return the channels in which an origin has a stream here."""
-        return frozenset(self._channels_of.get(origin, ()))
+        return self._channels_of.get(origin, frozenset())
 
     def admits(self, key: StreamKey) -> bool:
         """Return whether one more stream of this origin fits.
@@ -184,8 +245,9 @@ class Holdings:
         evicted = []
         if stream is None:
             channel.streams[key.origin] = Stream(state)
-            names = self._channels_of.setdefault(key.origin, set())
-            names.add(key.channel)
+            names = self.channels_of(key.origin)
+            names = self._memo.of_equal(frozenset.union, names, frozenset((key.channel,)))
+            self._channels_of[key.origin] = names
             if len(names) > self._limits.streams_per_origin_max:
                 evicted.append(StreamKey(max(names), key.origin))
         else:
@@ -199,22 +261,21 @@ class Holdings:
         channel = self.channels[key.channel]
         stream = channel.streams.pop(key.origin)
         keys = frozenset(entry.key for entry in stream.state.tree.entries())
-        channel.reindex(key.origin, keys, MerkleMap())
+        channel.reindex(key.origin, keys, EMPTY_TREE)
         if not channel.streams:
             del self.channels[key.channel]
-        self._channels_of[key.origin].discard(key.channel)
-        if not self._channels_of[key.origin]:
-            del self._channels_of[key.origin]
+        names = self._channels_of.pop(key.origin) - {key.channel}
+        if names:
+            self._channels_of[key.origin] = names
         self._rehash(key, None)
         return keys
 
     def _rehash(self, key: StreamKey, state: State | None) -> None:
         self._moves += 1
         kind = kind_of(key.channel)
-        if state is None:
-            self.trees[kind] = self.trees[kind].updated((), [key.raw])
-        else:
-            self.trees[kind] = self.trees[kind].updated([(key.raw, state.header.hash, key)])
+        entry = None if state is None else self._memo.of_same(_stream_entry, state)
+        raw = key.raw if entry is None else entry.key
+        self.trees[kind] = self.trees[kind].changed(raw, entry, self._memo)
 
     def check(self) -> None:
         """Raise InternalError when an index or a tree is not what the streams say."""

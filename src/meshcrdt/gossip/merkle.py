@@ -7,15 +7,17 @@ the next nibble of BLAKE2b(key). So equal content has an equal root on every rep
 whatever happened before, and equal subtrees can be skipped or reused while fetching.
 
 Nodes are immutable and shared: a fork costs nothing, which is what staging needs. Hashes
-are computed when asked and kept, so a flush rehashes the paths that it touched only.
+are computed when asked and kept, so a flush rehashes the paths that it touched only. A
+simulator lets maps of equal content share their nodes too, over all of its hosts (`memo`).
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Generic, NamedTuple, TypeAlias, TypeVar, Union
+from typing import Generic, NamedTuple, TypeAlias, TypeVar, Union, cast
 
+from meshcrdt.base.memo import NO_MEMO, Memo
 from meshcrdt.errors import InternalError, MalformedTree
 from meshcrdt.wire import HASH_BYTES
 
@@ -25,6 +27,7 @@ FANOUT = 16
 LEAF_ENTRIES_MAX = 64
 """Entries in one leaf bucket: part of the signed format, so not a knob."""
 DEPTH_MAX = 2 * HASH_BYTES
+TOKEN_BYTES = 16
 NO_HASH = b"\0" * HASH_BYTES
 """Stands for an empty child inside an inner node."""
 
@@ -51,15 +54,29 @@ class Entry(NamedTuple, Generic[V]):
     hash: bytes
     value: V
 
+    @property
+    def token(self) -> int:
+        """A number that stands for the entry while nodes are shared; see `_changed_shared`."""
+        return int.from_bytes(self.hash[:TOKEN_BYTES], "big")
+
+
+def entry_of(key: bytes, entry_hash: bytes, value: V) -> Entry[V]:
+    """Return the entry of a key."""
+    return Entry(key_path(key), key, entry_hash, value)
+
 
 class Leaf(Generic[V]):
-    """At most 64 entries, hashed over the sorted (key, entry hash)."""
+    """At most 64 entries, sorted by key, hashed over (key, entry hash).
 
-    __slots__ = ("_hash", "entries")
+    The order makes what is sent of a leaf a function of its content, not of its history.
+    """
+
+    __slots__ = ("_hash", "_token", "entries")
 
     def __init__(self, entries: dict[bytes, Entry[V]]) -> None:
         self.entries = entries
         self._hash: bytes | None = None
+        self._token: int | None = None
 
     @property
     def count(self) -> int:
@@ -70,20 +87,38 @@ class Leaf(Generic[V]):
     def hash(self) -> bytes:
         """32 bytes over the content."""
         if self._hash is None:
-            entries = self.entries
-            self._hash = leaf_hash((key, entries[key].hash) for key in sorted(entries))
+            self._hash = leaf_hash((key, entry.hash) for key, entry in self.entries.items())
         return self._hash
+
+    @property
+    def token(self) -> int:
+        """The tokens of all entries, folded in no order."""
+        if self._token is None:
+            self._token = 0
+            for entry in self.entries.values():
+                self._token ^= entry.token
+        return self._token
 
 
 class Inner(Generic[V]):
     """Sixteen children, more than 64 entries in all."""
 
-    __slots__ = ("_hash", "children", "count")
+    __slots__ = ("_hash", "_token", "children", "count")
 
-    def __init__(self, children: tuple[Node[V] | None, ...]) -> None:
+    def __init__(self, children: tuple[Node[V] | None, ...], token: int | None = None) -> None:
         self.children = children
         self.count: int = sum(child.count for child in children if child is not None)
         self._hash: bytes | None = None
+        self._token = token
+
+    @property
+    def token(self) -> int:
+        """The tokens of all entries below, folded in no order."""
+        if self._token is None:
+            self._token = 0
+            for child in self.children:
+                self._token ^= 0 if child is None else child.token
+        return self._token
 
     @property
     def hash(self) -> bytes:
@@ -121,12 +156,13 @@ def _apply(node: Node[V] | None, depth: int, changes: list[Change[V]]) -> Node[V
     """Return the canonical node after the changes; None when nothing is left."""
     if node is None or isinstance(node, Leaf):
         entries = {} if node is None else dict(node.entries)
+        size = len(entries)
         for _, key, entry in changes:
             if entry is None:
-                entries.pop(key, None)
+                size -= entries.pop(key, None) is not None
             else:
                 entries[key] = entry
-        return _shaped(entries, depth)
+        return _shaped(entries if len(entries) <= size else _ordered(entries), depth)
     groups: dict[int, list[Change[V]]] = {}
     for change in changes:
         groups.setdefault(_nibble(change[0], depth), []).append(change)
@@ -136,7 +172,37 @@ def _apply(node: Node[V] | None, depth: int, changes: list[Change[V]]) -> Node[V
     grown = Inner(tuple(children))
     if grown.count > LEAF_ENTRIES_MAX:
         return grown
-    return _shaped({entry.key: entry for entry in _walk(grown)}, depth)
+    return _shaped(_ordered({entry.key: entry for entry in _walk(grown)}), depth)
+
+
+def _changed_shared(
+    node: Node[V] | None, depth: int, change: Change[V], token: int, memo: Memo
+) -> Node[V] | None:
+    """Do what `_apply` does, but return a node of equal content where the memo has one.
+
+    `token` is that of the node to be: the exclusive or of what its entries' hashes begin
+    with. That is no proof of content, as roots are, and need not be one: nobody in a
+    simulated world looks for collisions of 128 bits. An entry's hash must cover its key.
+    """
+    key = (MerkleMap, depth, token)
+    found = cast("Node[V] | None", memo.known(key))
+    if found is not None:
+        return found
+    made: Node[V] | None = None
+    if isinstance(node, Inner):
+        nibble = _nibble(change[0], depth)
+        child = node.children[nibble]
+        below = (0 if child is None else child.token) ^ node.token ^ token
+        children = list(node.children)
+        children[nibble] = _changed_shared(child, depth + 1, change, below, memo)
+        made = Inner(tuple(children), token)
+    if made is None or made.count <= LEAF_ENTRIES_MAX:
+        made = _apply(node, depth, [change])
+    return None if made is None else memo.one(key, made)
+
+
+def _ordered(entries: dict[bytes, Entry[V]]) -> dict[bytes, Entry[V]]:
+    return dict(sorted(entries.items()))
 
 
 def _shaped(entries: dict[bytes, Entry[V]], depth: int) -> Node[V] | None:
@@ -178,12 +244,31 @@ class MerkleMap(Generic[V]):
 
     def get(self, key: bytes) -> V | None:
         """Return what a key holds, or None."""
-        node, path, depth = self._top, key_path(key), 0
+        node = self._top
+        if isinstance(node, Inner):
+            entry = self._entry(key_path(key), key)
+        else:
+            entry = None if node is None else node.entries.get(key)
+        return None if entry is None else entry.value
+
+    def changed(self, key: bytes, entry: Entry[V] | None, memo: Memo = NO_MEMO) -> MerkleMap[V]:
+        """Return this map with one entry put under its key, or the key dropped."""
+        path = key_path(key) if entry is None else entry.path
+        change: Change[V] = (path, key, entry)
+        if not memo.remembers:
+            return MerkleMap(_apply(self._top, 0, [change]))
+        before = self._entry(path, key)
+        token = 0 if self._top is None else self._top.token
+        token ^= 0 if before is None else before.token
+        token ^= 0 if entry is None else entry.token
+        return MerkleMap(_changed_shared(self._top, 0, change, token, memo))
+
+    def _entry(self, path: bytes, key: bytes) -> Entry[V] | None:
+        node, depth = self._top, 0
         while isinstance(node, Inner):
             node = node.children[_nibble(path, depth)]
             depth += 1
-        entry = None if node is None else node.entries.get(key)
-        return None if entry is None else entry.value
+        return None if node is None else node.entries.get(key)
 
     def updated(
         self, puts: Iterable[tuple[bytes, bytes, V]], drops: Iterable[bytes] = ()
@@ -196,7 +281,7 @@ class MerkleMap(Generic[V]):
         return MerkleMap(_apply(self._top, 0, changes)) if changes else self
 
     def entries(self) -> Iterator[Entry[V]]:
-        """Yield every entry in no promised order."""
+        """Yield every entry, in an order that the content alone determines."""
         return _walk(self._top)
 
     def node(self, path: bytes) -> Node[V] | None:
@@ -225,7 +310,7 @@ class MerkleMap(Generic[V]):
 
     def check(self) -> None:
         """Raise InternalError unless shape and hashes are canonical."""
-        rebuilt = MerkleMap(_shaped({e.key: e for e in self.entries()}, 0))
+        rebuilt = MerkleMap(_shaped(_ordered({e.key: e for e in self.entries()}), 0))
         if rebuilt.root != self.root or len(rebuilt) != len(self):
             raise InternalError("a Merkle map is not in its canonical shape")
 
@@ -264,7 +349,7 @@ def make_leaf(path: bytes, items: Iterable[tuple[bytes, bytes, V]]) -> Leaf[V]:
         entries[key] = Entry(where, key, entry_hash, value)
     if len(entries) > LEAF_ENTRIES_MAX:
         raise MalformedTree(f"a leaf holds {len(entries)} entries: {LEAF_ENTRIES_MAX} at most")
-    return Leaf(entries)
+    return Leaf(_ordered(entries))
 
 
 def make_inner(children: Sequence[Node[V] | None]) -> Inner[V]:

@@ -57,10 +57,19 @@ class Reading:
     def entries(self, channel: str) -> Iterator[tuple[bytes, tuple[Visible, ...]]]:
         """Yield (key, visible records) of a channel, sorted by key, without empty ones."""
         held = self._context.holdings.channels.get(channel)
-        for key in () if held is None else sorted(held.index):
-            found = held.visible(key) if held is not None else ()
+        if held is None:
+            return
+        by_key = held.by_key()
+        for key in sorted(by_key):
+            found = held.visible_of(key, by_key[key])
             if found:
                 yield key, found
+
+    def value_of(self, channel: str, origin: PeerId, key: bytes) -> bytes | None:
+        """Return one origin's own value of a key: how owned channels are read, in O(1)."""
+        held = self._context.holdings.channels.get(channel)
+        record = None if held is None else held.record(key, origin)
+        return None if record is None else record.value
 
     def records_of(self, channel: str, origin: PeerId) -> Iterator[tuple[bytes, bytes]]:
         """Yield (key, value) of one origin's own records, superseded ones too, sorted by key."""
@@ -124,7 +133,7 @@ class Reading:
         """Return every held record of a key, hidden ones too, with where it came from."""
         held = self._context.holdings.channels.get(channel)
         found = []
-        for origin, record in sorted({} if held is None else held.index.get(key, {}).items()):
+        for origin, record in sorted({} if held is None else held.records(key).items()):
             stream = self._context.holdings.stream(StreamKey(channel, origin))
             if held is None or stream is None:
                 continue

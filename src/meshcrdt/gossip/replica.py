@@ -15,6 +15,7 @@ from attrs import frozen
 from meshcrdt.base.dice import Dice
 from meshcrdt.base.ids import Epoch, PeerId
 from meshcrdt.base.limits import DEFAULT_LIMITS, Limits
+from meshcrdt.base.memo import NO_MEMO, Memo
 from meshcrdt.errors import InternalError, MalformedTree, UsageError
 from meshcrdt.gossip.adopt import Adopter
 from meshcrdt.gossip.broadcast import Adjacent, Broadcast, nobody_adjacent
@@ -92,11 +93,12 @@ class Replica(Reading):
         limits: Limits = DEFAULT_LIMITS,
         verify: Verify = verify_signature,
         adjacent: Adjacent = nobody_adjacent,
+        memo: Memo = NO_MEMO,
     ) -> None:
         """Make an empty replica; raises UsageError for a genesis hash of the wrong size."""
         if len(genesis) != HASH_BYTES:
             raise UsageError(f"a genesis hash has {HASH_BYTES} bytes, not {len(genesis)}")
-        holdings = Holdings(limits)
+        holdings = Holdings(limits, memo)
         context = Context(
             identity=identity,
             genesis=genesis,
@@ -105,6 +107,7 @@ class Replica(Reading):
             dice=dice,
             verify=verify,
             holdings=holdings,
+            memo=memo,
         )
         self._context = context
         self._repair = Repair(context)
@@ -152,7 +155,7 @@ class Replica(Reading):
         """
         context = self._context
         context.now = now
-        for loaded in load_streams(tables, context.genesis, context.verify):
+        for loaded in load_streams(tables, context.genesis, context.verify, context.memo):
             state = loaded.state
             if state is None:
                 context.out.append(Alarm(f"store: {loaded.name} is dropped: {loaded.reason}"))
@@ -214,7 +217,7 @@ class Replica(Reading):
         if link not in context.links:
             return []
         try:
-            parsed = parse(message, context.genesis)
+            parsed = context.memo.of_same(parse, message, context.genesis)
         except MalformedTree as error:
             context.out.append(Misbehaved(link, str(error)))
             return self._outputs()
@@ -328,8 +331,12 @@ class Replica(Reading):
 
     def _react(self, channel: Channel, changed: frozenset[bytes] | None) -> None:
         me = self._context.me
-        for key in channel.index if changed is None else changed:
-            own = channel.index.get(key, {}).get(me)
+        mine = channel.streams.get(me)
+        if mine is None:
+            return
+        tree = mine.state.tree
+        for key in [entry.key for entry in tree.entries()] if changed is None else changed:
+            own = tree.get(key)
             if own is None:
                 continue
             if own.value is not None and channel.superseded_by(key, own.dot):

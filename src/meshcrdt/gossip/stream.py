@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from attrs import define, field, frozen
 
 from meshcrdt.base.ids import PeerId
+from meshcrdt.base.memo import Memo
 from meshcrdt.errors import InternalError
 from meshcrdt.gossip.header import Envelope, Header, Ref
 from meshcrdt.gossip.merkle import MerkleMap
@@ -41,11 +42,20 @@ class State:
         return self.envelope.header.ref
 
 
+EMPTY_TREE: MerkleMap[Record] = MerkleMap()
+"""The tree of a stream of which nothing is held."""
+
+
+def shared(state: State, memo: Memo) -> State:
+    """Return the one object for a proved state: its header's hash binds all of it."""
+    return memo.one((State, state.header.hash), state)
+
+
 def changed_tree(
     state: State | None, puts: Iterable[Record], drops: Iterable[bytes]
 ) -> tuple[MerkleMap[Record], int]:
     """Return the tree after a change to a state (None is the empty one), and its cost in bytes."""
-    tree: MerkleMap[Record] = MerkleMap() if state is None else state.tree
+    tree: MerkleMap[Record] = EMPTY_TREE if state is None else state.tree
     cost = 0 if state is None else state.header.live_bytes
     puts_by_key = {record.key: record for record in puts}
     gone = set(drops) - puts_by_key.keys()

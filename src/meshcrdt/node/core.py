@@ -44,6 +44,7 @@ class Core:
         cls, config: NodeConfig, genesis: Genesis, epoch: Epoch, dice: Dice, topology: Topology
     ) -> Core:
         """Build empty machines for a genesis."""
+        genesis = config.memo.one((Genesis, genesis.hash), genesis)
         replica = Replica(
             identity=config.identity,
             genesis=genesis.hash,
@@ -51,6 +52,7 @@ class Core:
             limits=config.limits,
             dice=dice.fork("gossip"),
             verify=config.verify,
+            memo=config.memo,
             adjacent=topology.adjacent,
         )
         return cls(
@@ -106,10 +108,7 @@ class Core:
 
     def record(self, channel: str, origin: PeerId, key: bytes) -> bytes | None:
         """Return one origin's live value of a key: how owned channels are read."""
-        for seen in self.replica.visible(channel, key):
-            if seen.origin == origin:
-                return seen.value
-        return None
+        return self.replica.value_of(channel, origin, key)
 
     def edges(self, origin: PeerId) -> frozenset[PeerId]:
         """Return the neighbours that an origin advertises."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from meshcrdt.base.dice import Dice
 from meshcrdt.base.ids import BOTTOM_EPOCH
+from meshcrdt.base.memo import Memo
 from meshcrdt.ipam.genesis import Genesis
 from meshcrdt.node.config import NodeConfig
 from meshcrdt.node.events import AwaitReceipt
@@ -14,11 +16,12 @@ from meshcrdt.sim.clockwork import Clockwork
 from meshcrdt.sim.disk import Disk
 from meshcrdt.sim.host import Host, Step
 from meshcrdt.sim.ledger import Asked
-from meshcrdt.sim.memo import VerifyMemo
+from meshcrdt.sim.memo import WorldMemo
 from meshcrdt.sim.network import SCHEME, Network
 from meshcrdt.sim.report import Report
 from meshcrdt.sim.scenario import Scenario
 from meshcrdt.sim.workload import DOMAIN, Workload
+from meshcrdt.trust.identity import verify
 
 VIOLATIONS_MAX = 20
 """A broken run repeats itself: the first findings tell the story."""
@@ -27,14 +30,16 @@ VIOLATIONS_MAX = 20
 class World:
     """One simulated cluster and its fate."""
 
-    def __init__(self, scenario: Scenario) -> None:
+    def __init__(self, scenario: Scenario, *, memo: Memo | None = None) -> None:
+        """Make a cluster; `memo` is what its hosts share, which changes nothing but the cost."""
         self.scenario = scenario
         self.clock = Clockwork()
         self.dice = Dice(f"world {scenario.seed}".encode())
         self.network = Network(scenario, self.clock, self.dice.fork("network"))
         self.report = Report(scenario)
         self._fate = self.dice.fork("fate")
-        self._verify = VerifyMemo()
+        self.memo: Memo = WorldMemo() if memo is None else memo
+        self._verify = partial(self.memo.of_equal, verify)
         self._over = False
         self.hosts = [self._make_host(index) for index in range(scenario.nodes)]
         self.workload = Workload(
@@ -100,6 +105,7 @@ class World:
             domain=DOMAIN,
             limits=self.scenario.limits,
             verify=self._verify,
+            memo=self.memo,
         )
 
     def _every(self, interval_s: float, action: Callable[[], None]) -> None:
