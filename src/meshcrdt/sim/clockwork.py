@@ -10,44 +10,61 @@ from __future__ import annotations
 import hashlib
 import heapq
 from collections.abc import Callable
+from enum import Enum
+from typing import Any
 
 from meshcrdt.errors import UsageError
+
+
+class Trace(Enum):
+    """Whether what happens is folded into a hash, by which runs are compared."""
+
+    HASH = "hash"
+    OFF = "off"
+    """For worlds in which that would cost more than what happens."""
 
 
 class Clockwork:
     """The only source of order in a simulated world."""
 
-    def __init__(self) -> None:
+    def __init__(self, trace: Trace = Trace.HASH) -> None:
         self.now = 0.0
         self.steps = 0
         self._order = 0
-        self._queue: list[tuple[float, int, Callable[[], None]]] = []
+        self._queue: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
+        self.tracing = trace is Trace.HASH
+        """Whether it is worth to put into words what happens."""
         self._trace = hashlib.blake2b(digest_size=16)
 
-    def at(self, when: float, action: Callable[[], None]) -> None:
+    def at(self, when: float, action: Callable[..., None], *arguments: Any) -> None:
         """Let something happen at a virtual time, not before now."""
         self._order += 1
-        heapq.heappush(self._queue, (max(when, self.now), self._order, action))
+        if when < self.now:
+            when = self.now
+        heapq.heappush(self._queue, (when, self._order, action, arguments))
 
-    def after(self, delay_s: float, action: Callable[[], None]) -> None:
+    def after(self, delay_s: float, action: Callable[..., None], *arguments: Any) -> None:
         """Let something happen after a delay in virtual seconds."""
         if delay_s < 0:
             raise UsageError(f"delay_s is {delay_s}: zero or more is accepted")
-        self.at(self.now + delay_s, action)
+        self.at(self.now + delay_s, action, *arguments)
 
     def run_until(self, end: float) -> None:
         """Let everything happen up to and including a virtual time."""
-        while self._queue and self._queue[0][0] <= end:
-            self.now, _, action = heapq.heappop(self._queue)
+        queue = self._queue
+        while queue and queue[0][0] <= end:
+            self.now, _, action, arguments = heapq.heappop(queue)
             self.steps += 1
-            action()
+            action(*arguments)
         self.now = end
 
     def trace(self, *parts: object) -> None:
         """Fold an event into the trace; parts are text, bytes or numbers."""
+        if not self.tracing:
+            return
         self._trace.update(repr((round(self.now, 9), *parts)).encode())
 
     @property
     def trace_hash(self) -> str:
-        """Return the hash of everything traced so far."""
+        """Return the hash of everything traced so far; that of nothing while tracing is off."""
         return self._trace.hexdigest()

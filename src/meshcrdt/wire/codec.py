@@ -9,7 +9,8 @@ with our list bound, 3 kB of nested list headers that announce 65,535 items each
 80 MB. So the size is checked first; then msgpack's `skip`, which allocates nothing, shows
 that every announced item is there; and a hook stops the real decoding at the first map.
 What remains costs at most 40 bytes of memory for one of input (one-item lists): 10.6 MB
-for the largest frame, measured. Depth, kinds and ranges are checked level by level with
+for the largest frame, measured. A few hundred bytes are not scanned first: no list in them
+may announce more items than there are bytes, so their bomb is under a megabyte. Depth, kinds and ranges are checked level by level with
 iterators that run at C speed, and canonical form by encoding again: together about as
 much again as msgpack's own decoding and encoding on large frames.
 """
@@ -28,6 +29,7 @@ from meshcrdt.errors import MalformedTree, UsageError
 
 _EXACT = frozenset({type(None), bool, int, bytes, str, tuple})
 _SUBCLASSABLE = (int, bytes, str, tuple)
+SMALL_BYTES = 512
 _UINT64 = b"\xcf"
 """The only msgpack code that can carry an int above INT_MAX."""
 
@@ -65,8 +67,12 @@ def decode(data: bytes, *, limits: Limits = DEFAULT_LIMITS) -> Tree:
         raise MalformedTree(
             f"a tree of {len(data)} bytes: at most {limits.frame_bytes_max} are accepted"
         )
+    items_max = limits.list_items_max
     try:
-        _check_complete(data)
+        if len(data) <= SMALL_BYTES:
+            items_max = min(items_max, len(data))
+        else:
+            _check_complete(data)
         tree: Any = msgpack.unpackb(
             data,
             raw=False,
@@ -74,12 +80,14 @@ def decode(data: bytes, *, limits: Limits = DEFAULT_LIMITS) -> Tree:
             object_hook=_refuse_map,
             max_map_len=0,
             max_ext_len=0,
-            max_array_len=limits.list_items_max,
+            max_array_len=items_max,
             max_str_len=limits.text_bytes_max,
             max_bin_len=limits.frame_bytes_max,
         )
     except MalformedTree:
         raise
+    except msgpack.ExtraData as error:
+        raise MalformedTree(f"{len(error.extra)} bytes follow the tree") from error
     except (ValueError, msgpack.UnpackException) as error:  # bad UTF-8 is a ValueError too
         raise MalformedTree(f"not a tree: {type(error).__name__}: {error}") from error
     _check_remote(tree, limits.tree_depth_max, ints_may_be_large=_UINT64 in data)
@@ -125,6 +133,12 @@ def _check_local(tree: Tree) -> None:
     items: Sequence[Any] = (tree,)
     for _ in range(DEFAULT_LIMITS.tree_depth_max + 1):
         kinds = set(map(type, items))
+        if kinds <= _EXACT:
+            if tuple not in kinds:
+                return
+            lists = [item for item in items if type(item) is tuple]
+            items = tuple(chain.from_iterable(lists))
+            continue
         for kind in kinds - _EXACT:
             if not issubclass(kind, _SUBCLASSABLE):
                 raise UsageError(f"a tree has no {kind.__name__}")
