@@ -10,9 +10,10 @@ with our list bound, 3 kB of nested list headers that announce 65,535 items each
 that every announced item is there; and a hook stops the real decoding at the first map.
 What remains costs at most 40 bytes of memory for one of input (one-item lists): 10.6 MB
 for the largest frame, measured. A few hundred bytes are not scanned first: no list in them
-may announce more items than there are bytes, so their bomb is under a megabyte. Depth, kinds and ranges are checked level by level with
-iterators that run at C speed, and canonical form by encoding again: together about as
-much again as msgpack's own decoding and encoding on large frames.
+may announce more items than there are bytes, so their bomb is under a megabyte. Depth,
+kinds and ranges are checked level by level with iterators that run at C speed, and
+canonical form by encoding again: together about as much again as msgpack's own decoding
+and encoding on large frames.
 """
 
 from __future__ import annotations
@@ -87,7 +88,7 @@ def decode(data: bytes, *, limits: Limits = DEFAULT_LIMITS) -> Tree:
     except MalformedTree:
         raise
     except msgpack.ExtraData as error:
-        raise MalformedTree(f"{len(error.extra)} bytes follow the tree") from error
+        raise MalformedTree(f"bytes follow the tree: {error}") from error
     except (ValueError, msgpack.UnpackException) as error:  # bad UTF-8 is a ValueError too
         raise MalformedTree(f"not a tree: {type(error).__name__}: {error}") from error
     _check_remote(tree, limits.tree_depth_max, ints_may_be_large=_UINT64 in data)
