@@ -11,7 +11,7 @@ follows from one seed, so any failure replays from one number.
 from __future__ import annotations
 
 from meshcrdt.sim.report import Report
-from meshcrdt.sim.scenario import Faults, Scenario
+from meshcrdt.sim.scenario import Draw, Faults, Scenario
 from meshcrdt.sim.world import World
 
-__all__ = ["Faults", "Report", "Scenario", "World"]
+__all__ = ["Draw", "Faults", "Report", "Scenario", "World"]

@@ -38,7 +38,7 @@ def check_stepped(host: Host) -> list[str]:
     """Check what moved in the machines of a host since it was checked last."""
     if host.node is None:
         return []
-    if host.node.rollbacks_seen:
+    if host.node.rollbacks_seen and not host.dishonest:
         # Disks here lose nothing that they confirmed, so nobody may ever look rolled back.
         return [f"F15: {host.name} met writes of its own that its disk never confirmed"]
     try:
@@ -83,7 +83,7 @@ def check_held(ledger: Ledger, hosts: list[Host]) -> list[str]:
         node = by_name[name].node
         known = addresses if node is None else node.addresses(work)
         for address in sorted(addresses):
-            if address not in known:
+            if address not in known and not by_name[name].dishonest:
                 found.append(f"{work} was given {address}, but {name} no longer knows it")
             holder = holders.setdefault(address, work)
             if holder != work:
@@ -134,9 +134,11 @@ def converged(hosts: list[Host]) -> bool:
     return all(digest == digests[0] for digest in digests)
 
 
-def check_end(ledger: Ledger, hosts: list[Host], now: float) -> list[str]:
-    """L1, L2 and the ledger, once everything is healed."""
+def check_end(ledger: Ledger, everyone: list[Host]) -> list[str]:
+    """L1, L2 and the ledger, once everything is healed; hosts that are gone for good aside."""
     found = []
+    hosts = [host for host in everyone if not host.gone]
+    gone = {str(host.identity.peer) for host in everyone if host.gone}
     nodes = [host.node for host in hosts if host.node is not None]
     for host in hosts:
         found += check_whole(host)
@@ -146,12 +148,16 @@ def check_end(ledger: Ledger, hosts: list[Host], now: float) -> list[str]:
     views = [_view(node) for node in nodes]
     if any(view != views[0] for view in views):
         found.append("L1: equal digests, but what is read differs")
-    found += _check_registers(ledger, hosts, now)
+    found += _check_registers(ledger, hosts)
     found += _check_counts(ledger, hosts)
     for node in nodes:
         states = {str(m.peer): m.state.value for m in node.statistics().members}
-        wrong = {peer: state for peer, state in states.items() if state != "alive"}
-        if wrong or len(states) != len(hosts) - 1:
+        wrong = {
+            peer: state
+            for peer, state in states.items()
+            if (state != "alive") is (peer not in gone)
+        }
+        if wrong or len(states.keys() - gone) != len(hosts) - 1:
             found.append(f"{node.config.name} sees {wrong or 'too few members'} after healing")
     return found
 
@@ -160,11 +166,13 @@ def _view(node: Node) -> tuple[object, ...]:
     return node.items(CHANNEL), node.value(COUNTER, GCounter), node.endpoints(), node.names()
 
 
-def _check_registers(ledger: Ledger, hosts: list[Host], now: float) -> list[str]:
+def _check_registers(ledger: Ledger, hosts: list[Host]) -> list[str]:
     found = []
     by_name = {host.name: host for host in hosts}
     for (channel, name, key), promise in sorted(ledger.registers.items()):
-        value = _read(by_name[name], channel, key, now)
+        if name not in by_name:
+            continue  # its host is gone for good
+        value = _read(by_name[name], channel, key)
         if value not in promise.possible:
             found.append(
                 f"L2: {channel} {key!r} of {name} reads {value!r}; "
@@ -177,7 +185,7 @@ def _check_registers(ledger: Ledger, hosts: list[Host], now: float) -> list[str]
     return found
 
 
-def _read(host: Host, channel: str, key: bytes, now: float) -> bytes | None:
+def _read(host: Host, channel: str, key: bytes) -> bytes | None:
     """Return what a register reads at its own host; elsewhere the views are the same."""
     node = host.node
     if node is None:
@@ -186,7 +194,7 @@ def _read(host: Host, channel: str, key: bytes, now: float) -> bytes | None:
         return node.get(CHANNEL, key)
     text = key.decode()
     if channel == NAMES:
-        return ",".join(node.lookup_name(text, now)).encode() or None
+        return ",".join(node.lookup_name(text, host.time())).encode() or None
     if channel == PEERS:
         return PRESENT if text in node.given else None
     mine = [each for each in node.endpoints() if (each.peer, each.workload) == (node.me, text)]
@@ -202,6 +210,8 @@ def _check_counts(ledger: Ledger, hosts: list[Host]) -> list[str]:
             continue
         totals = host.node.value(COUNTER, GCounter).totals
         for origin in hosts:
+            if origin.dishonest:
+                continue
             count = ledger.counts.get(origin.name, Count())
             total = totals.get(origin.identity.peer, 0)
             if not count.acknowledged <= total <= count.attempted:

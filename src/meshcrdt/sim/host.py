@@ -26,6 +26,7 @@ from meshcrdt.node.events import (
     LinkClosed,
     LinkOpened,
     Persisted,
+    StoreFailed,
 )
 from meshcrdt.node.node import Node
 from meshcrdt.sim.clockwork import Clockwork
@@ -40,6 +41,10 @@ class Step(Enum):
 
     TALK = "talk"
     STATE = "state"
+
+
+LOADED = "load"
+TICKED = "deadline"
 
 
 class Wire(Protocol):
@@ -83,6 +88,25 @@ class Host:
         self.paused_until = 0.0
         self.on_reply: Callable[[Host, Reply], None] = lambda host, reply: None
         self.on_step: Callable[[Host, Step], None] = lambda host, step: None
+        self.on_store_failed: Callable[[Host], None] = lambda host: None
+        self.on_changed: Callable[[Host, Changed], None] | None = None
+        """Told which keys this host began to see otherwise, while the turn goes on."""
+        self.on_turn: Callable[[Host, object, list[Effect]], None] | None = None
+        """Told every turn: an event, LOADED or TICKED, and the effects that came of it."""
+        self.hearing: int | None = None
+        """The link whose frame this turn is about."""
+        self.ahead_s = 0.0
+        """How far this host's clock is ahead of the world's; only ever grows."""
+        self.dishonest = False
+        """True once its disk lost what it had confirmed: its own promises are void."""
+        self.quiet = False
+        """True while its users ask nothing of it."""
+        self.frames_sent = 0
+        self.bytes_sent = 0
+        self.well_since = 0.0
+        """Since when it runs without a pause."""
+        self.gone = False
+        """True once it was killed, or left, for good."""
         self._birth = birth
         self._persisted = 0
         self._held: list[Effect] = []
@@ -93,6 +117,7 @@ class Host:
     def start(self) -> None:
         """Boot the process from what the disk holds."""
         self.boots += 1
+        self.well_since = self.clock.now
         epoch, rows = next_epoch(
             self.disk.tables, self.dice.fork(f"instance {self.boots}").raw(INSTANCE_BYTES)
         )
@@ -104,7 +129,19 @@ class Host:
         self.node = Node(self._birth_config(epoch), self.dice.fork(f"boot {self.boots}"))
         self.clock.trace(self.name, "start", epoch.counter)
         tables = {name: dict(rows_) for name, rows_ in self.disk.tables.items()}
-        self._act(self.node.load(tables, self.clock.now))
+        self._act(LOADED, self.node.load(tables, self.time()))
+
+    def time(self) -> float:
+        """Return what this host's clock shows; its node knows no other time."""
+        return self.clock.now + self.ahead_s
+
+    def jump(self, seconds: float) -> None:
+        """Let its clock jump ahead, as after a suspend that the clock counted."""
+        self.ahead_s += seconds
+        self.clock.trace(self.name, "jump", seconds)
+        if self.node is not None:
+            self._wake_at = None
+            self._arm()
 
     def _birth_config(self, epoch: Epoch) -> NodeConfig:
         return evolve(self._birth(self), epoch=epoch)
@@ -122,6 +159,7 @@ class Host:
     def pause(self, seconds: float) -> None:
         """Let the process stand still: everything that reaches it waits."""
         self.paused_until = max(self.paused_until, self.clock.now + seconds)
+        self.well_since = self.paused_until
 
     # --- the world reaches the process ---------------------------------------------------
 
@@ -153,7 +191,12 @@ class Host:
         if self.node is None or boots != self.boots:
             return
         self.clock.trace(self.name, _fingerprint(event))
-        self._act(self.node.handle(event, self.clock.now))
+        if isinstance(event, StoreFailed):
+            self._held.clear()  # nobody answers what waits for a disk that has given up
+            self.on_store_failed(self)
+        self.hearing = event.link if isinstance(event, FrameReceived) else None
+        self._act(event, self.node.handle(event, self.time()))
+        self.hearing = None
 
     def _tick(self, boots: int, when: float) -> None:
         if self.paused_until > self.clock.now:
@@ -163,11 +206,13 @@ class Host:
             return
         self._wake_at = None
         self.clock.trace(self.name, "tick")
-        self._act(self.node.handle_timeout(self.clock.now))
+        self._act(TICKED, self.node.handle_timeout(self.time()))
 
     # --- performing ----------------------------------------------------------------------
 
-    def _act(self, effects: list[Effect]) -> None:
+    def _act(self, event: object, effects: list[Effect]) -> None:
+        if self.on_turn is not None:
+            self.on_turn(self, event, effects)
         moved = any(isinstance(effect, Persist | Changed | Reply) for effect in effects)
         self._perform(effects)
         self.on_step(self, Step.STATE if moved else Step.TALK)
@@ -191,9 +236,15 @@ class Host:
                 self.clock.after(0.0, lambda: self.network.close(self, link, reason))
             case Persist():
                 boots, watermark = self.boots, effect.watermark
-                self.disk.write(effect.rows, lambda: self._persist_done(boots, watermark))
+                self.disk.write(
+                    effect.rows,
+                    lambda: self._persist_done(boots, watermark),
+                    lambda reason: self._deliver(boots, StoreFailed(reason)),
+                )
             case Reply():
                 self.on_reply(self, effect)
+            case Changed() if self.on_changed is not None:
+                self.on_changed(self, effect)
             case _:
                 pass  # Changed and Notice are for people; the checkers read the node itself
 
@@ -217,7 +268,7 @@ class Host:
         if deadline is None:
             self._wake_at = None
             return
-        when = max(deadline, self.clock.now)
+        when = max(deadline - self.ahead_s, self.clock.now)
         if self._wake_at is None or when != self._wake_at:
             self._wake_at = when
             boots = self.boots

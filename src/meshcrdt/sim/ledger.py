@@ -45,6 +45,8 @@ class Asked:
     targets: tuple[PeerId, ...] = ()
     """Of a receipt: whom it must at least ask, as known when it was asked for."""
     outcome: object | None = None
+    then: Callable[[object], None] | None = None
+    """Told the outcome, by whoever asked."""
 
 
 @define
@@ -132,7 +134,12 @@ class Ledger:
         self.outcomes[type(outcome).__name__] += 1
         self.clock.trace(host.name, "reply", reply.request, repr(outcome))
         self._in_time(host, asked)
-        command = asked.command
+        self._keep(host, asked, reply)
+        if asked.then is not None:
+            asked.then(outcome)
+
+    def _keep(self, host: Host, asked: Asked, reply: Reply) -> None:
+        command, outcome = asked.command, reply.outcome
         if isinstance(outcome, Written | Done):
             written = _written(asked)
             if written is not None:
@@ -183,6 +190,19 @@ class Ledger:
         for request in [r for r, asked in self.open.items() if asked.host == host.name]:
             del self.open[request]
 
+    def forgive(self, host: Host) -> None:
+        """A disk went back on what it had confirmed: its host's own promises are void.
+
+        What others were promised stands, and so does that nobody is given the addresses that
+        were given here: containers may still use them.
+        """
+        for register in [each for each in self.registers if each[1] == host.name]:
+            del self.registers[register]
+        self.counts.pop(host.name, None)
+        self.written.pop(host.name, None)
+        for place in [place for place in self._given if place[0] == host.name]:
+            del self._given[place]
+
     def overdue(self, slack_s: float) -> list[Asked]:
         """Return commands whose host runs and that should have been answered long ago."""
         now = self.clock.now
@@ -203,9 +223,9 @@ def _written(asked: Asked) -> tuple[Register, bytes | None] | None:
     command, host = asked.command, asked.host
     match command:
         case events.Put() if command.key != SHARED:
-            return (CHANNEL, host, command.key), command.value
+            return (command.channel, host, command.key), command.value
         case events.Delete() if command.key != SHARED:
-            return (CHANNEL, host, command.key), None
+            return (command.channel, host, command.key), None
         case events.SetName():
             addresses = ",".join(command.addresses).encode()
             return (NAMES, host, command.name.encode()), addresses or None

@@ -7,16 +7,24 @@ frames silently, as real ones do; ends learn of it by silence only.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+
 from attrs import define, field
 
 from meshcrdt.base.dice import Dice
 from meshcrdt.sim.clockwork import Clockwork
 from meshcrdt.sim.host import Host
+from meshcrdt.sim.paths import Paths
 from meshcrdt.sim.scenario import Scenario
+from meshcrdt.sim.seats import SCHEME
 from meshcrdt.topology.links import Direction
 
+__all__ = ["DIAL_TIMEOUT_S", "SCHEME", "Network", "Pipe"]
+
 DIAL_TIMEOUT_S = 5.0
-SCHEME = "sim://"
+
+Tamper = Callable[[Host, Host, int, bytes], Iterable[bytes]]
+Hold = Callable[[str, str, float], float]
 
 
 @define
@@ -27,6 +35,7 @@ class Pipe:
     boots: tuple[int, int]
     open: bool = True
     ready_at: list[float] = field(factory=lambda: [0.0, 0.0])
+    busy_until: list[float] = field(factory=lambda: [0.0, 0.0])
 
     def alive(self, side: int) -> bool:
         """Return True while the process that had this end still runs."""
@@ -45,18 +54,29 @@ class Network:
         self.pipes: dict[tuple[str, int], tuple[Pipe, int]] = {}
         self.cut: set[tuple[str, str]] = set()
         self.faultless = False
+        self.walls: list[Callable[[str, str], bool]] = []
+        """Each may stand between two hosts, named source and target, in that direction."""
+        self.paths = Paths(scenario)
+        self.tampers: list[Tamper] = []
+        """Each turns a frame into those that leave in its place, until the world heals."""
+        self.holds: list[Hold] = []
+        """Each names the moment at which a frame arrives, given the one at which it would."""
+        self.on_arrive: Callable[[Host, bytes], None] | None = None
+        """Told each frame that reaches a running host."""
         self.frames = 0
         self.bytes_sent = 0
         self._next_link = 0
 
-    def latency(self) -> float:
+    def latency(self, source: Host, target: Host) -> float:
         """Roll the delay of one frame in seconds."""
         jitter = 0.0 if self.faultless else self.scenario.faults.jitter_s
-        return self.scenario.latency_s + self.dice.uniform(0.0, jitter)
+        return self.paths.latency_s(source.name, target.name) + self.dice.uniform(0.0, jitter)
 
     def reaches(self, source: Host, target: Host) -> bool:
         """Return True when the direction is not cut."""
-        return (source.name, target.name) not in self.cut
+        if (source.name, target.name) in self.cut:
+            return False
+        return not any(wall(source.name, target.name) for wall in self.walls)
 
     def dial(self, source: Host, address: str) -> None:
         """Try to connect; the source hears LinkOpened or DialFailed."""
@@ -68,7 +88,8 @@ class Network:
             self._fail(source, boots, address, "no answer", delay_s=DIAL_TIMEOUT_S)
         else:
             self.clock.after(
-                2 * self.latency(), lambda: self._connect(source, boots, target, address)
+                2 * self.latency(source, target),
+                lambda: self._connect(source, boots, target, address),
             )
 
     def _connect(self, source: Host, boots: int, target: Host, address: str) -> None:
@@ -96,6 +117,14 @@ class Network:
         target.link_opened(links[1], hellos[0], Direction.ACCEPTED, SCHEME + source.name)
         source.link_opened(links[0], hellos[1], Direction.DIALLED, address)
 
+    def join_stranger(self, target: Host, stranger: Host) -> int:
+        """Open one end of a link at a host, whose other end is no member; returns its number."""
+        link = self._next_link
+        self._next_link += 2
+        pipe = Pipe(((target, link), (stranger, link + 1)), (target.boots, stranger.boots))
+        self.pipes[target.name, link] = (pipe, 0)
+        return link
+
     def _fail(
         self,
         source: Host,
@@ -116,18 +145,33 @@ class Network:
         if found is None:
             return
         pipe, side = found
+        target = pipe.ends[1 - side][0]
+        said = [frame]
+        if not self.faultless:
+            for tamper in self.tampers:
+                said = [out for each in said for out in tamper(source, target, link, each)]
+        for each in said:
+            self._carry(source, target, pipe, side, each)
+
+    def _carry(self, source: Host, target: Host, pipe: Pipe, side: int, frame: bytes) -> None:
         faults = self.scenario.faults
         self.frames += 1
         self.bytes_sent += len(frame)
-        if not pipe.open or not self.reaches(source, pipe.ends[1 - side][0]):
+        source.frames_sent += 1
+        source.bytes_sent += len(frame)
+        if not pipe.open or not self.reaches(source, target):
             return
         copies = 1
         if not self.faultless:
-            if self.dice.chance(faults.loss):
+            if self.dice.chance(self.paths.loss(source.name, target.name)):
                 return
             copies += self.dice.chance(faults.duplicate)
         for _ in range(copies):
-            arrives = self.clock.now + self.latency()
+            arrives = self.clock.now + self.latency(source, target)
+            arrives += self.paths.occupied_s(pipe.busy_until, side, len(frame), self.clock.now)
+            if not self.faultless:
+                for hold in self.holds:
+                    arrives = hold(source.name, target.name, arrives)
             if self.faultless or not self.dice.chance(faults.reorder):
                 # In order: never before what was sent earlier on this side.
                 arrives = max(arrives, pipe.ready_at[side])
@@ -137,6 +181,8 @@ class Network:
     def _arrive(self, pipe: Pipe, side: int, frame: bytes) -> None:
         source, (target, link) = pipe.ends[side][0], pipe.ends[1 - side]
         if pipe.open and pipe.alive(1 - side) and self.reaches(source, target):
+            if self.on_arrive is not None:
+                self.on_arrive(target, frame)
             target.frame_received(link, frame)
 
     def close(self, source: Host, link: int, reason: str) -> None:
@@ -149,7 +195,7 @@ class Network:
         other, other_link = pipe.ends[1 - side]
         if self.reaches(source, other):
             # What was sent before still arrives first.
-            when = max(self.clock.now + self.latency(), pipe.ready_at[side])
+            when = max(self.clock.now + self.latency(source, other), pipe.ready_at[side])
             self.clock.at(when, lambda: self._other_closed(pipe, 1 - side, other_link, reason))
 
     def _other_closed(self, pipe: Pipe, side: int, link: int, reason: str) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from attrs import define, field
 
+from meshcrdt.sim.expect import Verdict
+from meshcrdt.sim.metrics import Measured
 from meshcrdt.sim.scenario import Scenario
 
 
@@ -24,6 +26,14 @@ class Report:
     crashes: int = 0
     partitions: int = 0
     converged_after_s: float | None = None
+    measured: Measured = field(factory=Measured)
+    verdicts: list[Verdict] = field(factory=list)
+    """What was expected, and whether it held."""
+
+    @property
+    def held(self) -> bool:
+        """Return True when no invariant was violated and every expectation was met."""
+        return not self.violations and all(verdict.held for verdict in self.verdicts)
 
     def __str__(self) -> str:
         head = (
@@ -31,4 +41,5 @@ class Report:
             f"{self.bytes_sent} bytes, {self.acknowledged}/{self.commands} acknowledged, "
             f"{self.crashes} crashes, {self.partitions} partitions, trace {self.trace_hash}"
         )
-        return "\n".join([head, *(f"  violated: {line}" for line in self.violations)])
+        missed = [f"  missed: {verdict}" for verdict in self.verdicts if not verdict.held]
+        return "\n".join([head, *(f"  violated: {line}" for line in self.violations), *missed])

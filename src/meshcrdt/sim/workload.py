@@ -5,6 +5,8 @@ The promises that come of it are kept in the ledger.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from attrs import frozen
 
 from meshcrdt.base.dice import Dice
@@ -52,14 +54,28 @@ class Workload:
 
     def one(self) -> None:
         """Give one random command to one random running host."""
-        running = [host for host in self.hosts if host.node is not None]
-        if not running:
-            return
-        host = self.dice.choice(running)
+        running = [host for host in self.hosts if host.node is not None and not host.quiet]
+        if running:
+            host = self.dice.choice(running)
+            self.ask(host, lambda request: self._draw(host, request))
+
+    def ask(
+        self,
+        host: Host,
+        make: Callable[[int], events.Command],
+        then: Callable[[object], None] | None = None,
+    ) -> None:
+        """Give a host one command; what it is promised is kept in the ledger.
+
+        `make` is given the number of the request and returns the command; `then` hears the
+        outcome, if one comes.
+        """
         self._next += 1
-        command = self._draw(host, self._next)
+        command = make(self._next)
         deadline = self.clock.now + COMMAND_TIMEOUT_S
-        asked = Asked(self._next, host.name, host.boots, self.clock.now, command, deadline)
+        asked = Asked(
+            self._next, host.name, host.boots, self.clock.now, command, deadline, then=then
+        )
         if isinstance(command, events.AwaitReceipt) and host.node is not None:
             asked.targets = (
                 tuple(host.node.topology.members())
@@ -100,7 +116,7 @@ class Workload:
     def _address(self, host: Host, request: int) -> events.Command:
         roll = self.dice.integer(0, 99)
         workload = f"{host.name}-w{self.dice.integer(1, WORKLOADS_PER_HOST)}"
-        deadline = self.clock.now + COMMAND_TIMEOUT_S
+        deadline = host.time() + COMMAND_TIMEOUT_S
         if roll < 50:
             return events.Allocate(request, workload, None, deadline)
         if roll < 70:
@@ -144,7 +160,7 @@ class Workload:
             written.seq,
             targets,
             events.Durability.DURABLE,
-            self.clock.now + COMMAND_TIMEOUT_S,
+            host.time() + COMMAND_TIMEOUT_S,
         )
 
     def _peering(self, host: Host, request: int) -> events.Command | None:

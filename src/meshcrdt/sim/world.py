@@ -2,53 +2,117 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable
 from functools import partial
+from typing import Any, TypeAlias
+
+from attrs import asdict
 
 from meshcrdt.base.dice import Dice
 from meshcrdt.base.ids import BOTTOM_EPOCH
 from meshcrdt.base.memo import Memo
 from meshcrdt.ipam.genesis import Genesis
 from meshcrdt.node.config import NodeConfig
-from meshcrdt.node.events import AwaitReceipt
-from meshcrdt.sim import checkers
+from meshcrdt.node.events import AwaitReceipt, Command, Put
+from meshcrdt.sim import checkers, faults
 from meshcrdt.sim.clockwork import Clockwork
 from meshcrdt.sim.disk import Disk
+from meshcrdt.sim.expect import judge
+from meshcrdt.sim.faults import disks
 from meshcrdt.sim.host import Host, Step
-from meshcrdt.sim.ledger import Asked
+from meshcrdt.sim.ledger import CHANNEL, Asked
 from meshcrdt.sim.memo import WorldMemo
+from meshcrdt.sim.metrics import Deaths, Gauge, Measured, Tracker
 from meshcrdt.sim.network import SCHEME, Network
 from meshcrdt.sim.report import Report
 from meshcrdt.sim.scenario import Scenario
+from meshcrdt.sim.seats import Seats
+from meshcrdt.sim.stage import Stage, wall_of
+from meshcrdt.sim.steps import Shape
+from meshcrdt.sim.traffic import Sender
 from meshcrdt.sim.workload import DOMAIN, Workload
 from meshcrdt.trust.identity import verify
 
 VIOLATIONS_MAX = 20
 """A broken run repeats itself: the first findings tell the story."""
 
+BURST_KEYS = 200
+
+Wall: TypeAlias = Callable[[str, str], bool]
+
+
+def as_born(host: Host, config: NodeConfig) -> NodeConfig:
+    """Leave a configuration as it is."""
+    return config
+
+
+Configure: TypeAlias = Callable[[Host, NodeConfig], NodeConfig]
+Checker: TypeAlias = "Callable[[World], Iterable[str]]"
+
+
+def channel_of(scenario: Scenario) -> str:
+    """Return the channel whose messages are measured."""
+    return CHANNEL if scenario.traffic is None else scenario.traffic.channel
+
+
+def grace_of(scenario: Scenario) -> float:
+    """Return how long a host must be well before a death of it is called false."""
+    return scenario.limits.link_silence_s + scenario.limits.dead_after_s
+
 
 class World:
-    """One simulated cluster and its fate."""
+    """One simulated cluster and its fate.
 
-    def __init__(self, scenario: Scenario, *, memo: Memo | None = None) -> None:
-        """Make a cluster; `memo` is what its hosts share, which changes nothing but the cost."""
+    `World(scenario).run()` is all that most need. An embedder's own code comes in before it:
+    `configure` and `add_checker` here, and from actions put into `clock`, `ask`, `crash`,
+    `start`, `wall` and the others; docs/simulator.md shows each.
+    """
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        *,
+        configure: Configure = as_born,
+        memo: Memo | None = None,
+    ) -> None:
+        """Make a world, in which nothing has happened yet.
+
+        `configure` is given each host and the configuration of its next process, and returns
+        the one to use: so an embedder's own limits come in. `memo` is what its hosts
+        share, which changes nothing but the cost.
+        """
         self.scenario = scenario
         self.clock = Clockwork()
         self.dice = Dice(f"world {scenario.seed}".encode())
         self.network = Network(scenario, self.clock, self.dice.fork("network"))
         self.report = Report(scenario)
-        self._fate = self.dice.fork("fate")
+        self.fate = self.dice.fork("fate")
+        self.over = False
+        """True once the world has healed: no fault begins any more."""
+        self.twins: list[Host] = []
         self.memo: Memo = WorldMemo() if memo is None else memo
         self._verify = partial(self.memo.of_equal, verify)
-        self._over = False
-        self.hosts = [self._make_host(index) for index in range(scenario.nodes)]
+        self._seats = Seats(scenario)
+        self._configure = configure
+        self._checkers: list[Checker] = []
+        self.network.walls += self._seats.walls
+        self.hosts = [self._make_host(f"n{index + 1}") for index in range(scenario.nodes)]
         self.workload = Workload(
             self.clock, self.dice.fork("workload"), self.hosts, universe=scenario.universes[0]
         )
         self.ledger = self.workload.ledger
         self.ledger.on_reached = self._reached
+        self.tracker = Tracker(self.clock, self.network, self.hosts, channel_of(scenario))
+        self.deaths = Deaths(self.hosts, grace_of(scenario))
+        self.gauge = Gauge(self.clock, self.network, self.hosts)
+        self.stage = Stage(self)
         for host in self.hosts:
             host.on_step = self._stepped
+            host.on_changed = self.tracker.changed
+            host.on_store_failed = self.ledger.host_crashed
+        if scenario.traffic is not None:
+            self.network.on_arrive = self.tracker.arrived
         first = self.hosts[0]
         first.genesis = Genesis.make(
             first.identity,
@@ -58,30 +122,38 @@ class World:
 
     def run(self) -> Report:
         """Live through the scenario; returns what happened and what was violated."""
-        scenario, faults = self.scenario, self.scenario.faults
-        for index, host in enumerate(self.hosts):
-            self.clock.at(index * 0.2, host.start)
-        self._every(1.0, self._second)
-        self._every(30.0, self._half_minute)
-        self._every(scenario.command_every_s, self.workload.one)
-        if faults.partition_every_s:
-            self._every(faults.partition_every_s, self._partition)
-        if faults.link_reset_every_s:
-            self._every(faults.link_reset_every_s, self.network.reset_some_link)
-        if faults.crash_every_s:
-            self._every(faults.crash_every_s, self._crash_one)
-        if faults.pause_every_s:
-            self._every(faults.pause_every_s, self._pause_one)
+        scenario = self.scenario
+        started = [host for host in self.hosts if not self.stage.waits(host)]
+        for index, host in enumerate(started):
+            self.clock.at(index * scenario.start_every_s, partial(self.start, host))
+        self.every(1.0, self._second)
+        self.every(30.0, self._half_minute)
+        self.stage.begin()
+        if scenario.warm_up_s:
+            self.network.faultless = True
+            self.clock.at(scenario.warm_up_s, self._begin)
+        else:
+            self._begin()
         self.clock.run_until(scenario.duration_s)
+        self.gauge.end()
         self._heal()
         self._settle()
         self._finish()
         return self.report
 
+    def _begin(self) -> None:
+        """Let users and faults come, and begin to count."""
+        self.network.faultless = False
+        self.gauge.begin()
+        if self.scenario.command_every_s:
+            self.every(self.scenario.command_every_s, self.workload.one)
+        faults.begin(self)
+        if self.scenario.traffic is not None:
+            Sender(self, self.scenario.traffic).begin()
+
     # --- making --------------------------------------------------------------------------
 
-    def _make_host(self, index: int) -> Host:
-        name = f"n{index + 1}"
+    def _make_host(self, name: str) -> Host:
         dice = self.dice.fork(name)
         host = Host(
             name,
@@ -95,30 +167,25 @@ class World:
         return host
 
     def _birth(self, host: Host) -> NodeConfig:
-        return NodeConfig(
+        config = NodeConfig(
             identity=host.identity,
             epoch=BOTTOM_EPOCH,
             genesis=host.genesis,
             name=host.name,
             advertise=(SCHEME + host.name,),
-            peers=() if host.name == "n1" else (SCHEME + "n1",),
+            peers=self._seats.peers_of(host.name),
+            discovery=self.scenario.discovery,
             domain=DOMAIN,
             limits=self.scenario.limits,
             verify=self._verify,
             memo=self.memo,
         )
-
-    def _every(self, interval_s: float, action: Callable[[], None]) -> None:
-        def again() -> None:
-            if not self._over:
-                action()
-                self.clock.after(interval_s * self._fate.uniform(0.5, 1.5), again)
-
-        self.clock.after(interval_s, again)
+        return self._configure(host, config)
 
     # --- checking ------------------------------------------------------------------------
 
     def _stepped(self, host: Host, step: Step) -> None:
+        self.deaths.look(host)
         if step is Step.STATE:
             self._found(checkers.check_stepped(host))
 
@@ -128,6 +195,8 @@ class World:
         self._found(checkers.check_addresses(self.hosts))
         self._found(checkers.check_held(self.ledger, self.hosts))
         self._found(checkers.check_promises(self.ledger))
+        for checker in self._checkers:
+            self._found(list(checker(self)))
 
     def _reached(self, asked: Asked, command: AwaitReceipt) -> None:
         self._found(checkers.check_receipt(asked, command, self.hosts))
@@ -141,61 +210,134 @@ class World:
             if len(self.report.violations) < VIOLATIONS_MAX:
                 self.report.violations.append(f"t={self.clock.now:.3f} {line}")
 
-    # --- fate ----------------------------------------------------------------------------
+    # --- what faults, steps and embedders may do -------------------------------------------
 
-    def _partition(self) -> None:
-        if self.network.cut or len(self.hosts) < 2:
-            return
-        names = [host.name for host in self.hosts]
-        side = set(self._fate.sample(names, self._fate.integer(1, len(names) - 1)))
-        one_way = self._fate.chance(self.scenario.faults.one_way)
-        for a in names:
-            for b in names:
-                if (a in side) and (b not in side):
-                    self.network.cut.add((a, b))
-                    if not one_way:
-                        self.network.cut.add((b, a))
-        self.report.partitions += 1
-        self.clock.trace("partition", " ".join(sorted(side)), one_way)
-        length = self.scenario.faults.partition_for_s * self._fate.uniform(0.5, 1.5)
-        self.clock.after(length, self.network.cut.clear)
+    def every(self, interval_s: float, action: Callable[[], None]) -> None:
+        """Let something happen again and again, at random times, until the world heals."""
 
-    def _crash_one(self) -> None:
-        running = [host for host in self.hosts if host.node is not None]
-        if not running:
+        def again() -> None:
+            if not self.over:
+                action()
+                self.clock.after(interval_s * self.fate.uniform(0.5, 1.5), again)
+
+        self.clock.after(interval_s, again)
+
+    def ask(
+        self,
+        host: Host,
+        make: Callable[[int], Command],
+        then: Callable[[object], None] | None = None,
+    ) -> None:
+        """Give a host a command of one's own.
+
+        `make` is given the request's number and returns the command; `then` hears the outcome,
+        if one comes: nobody answers for a process that died.
+        """
+        self.workload.ask(host, make, then)
+
+    def add_checker(self, checker: Checker) -> None:
+        """Look at the whole world once a virtual second; what it yields are violations."""
+        self._checkers.append(checker)
+
+    def crash(self, host: Host) -> None:
+        """Kill a process."""
+        if host.node is None:
             return
-        host = self._fate.choice(running)
         self.report.crashes += 1
         host.crash()
         self.ledger.host_crashed(host)
-        down = self.scenario.faults.down_for_s * self._fate.uniform(0.2, 1.5)
-        self.clock.after(down, lambda: self._restart(host))
+        if host.disk.lost:
+            disks.void(self, host)
 
-    def _restart(self, host: Host) -> None:
-        if host.node is None:
+    def start(self, host: Host) -> None:
+        """Start a process that is down, unless it is gone for good or its disk is of no use."""
+        if host.node is None and not host.gone and host.disk.failing is None:
             host.start()
 
-    def _pause_one(self) -> None:
-        running = [host for host in self.hosts if host.node is not None]
-        if running:
-            length = self.scenario.faults.pause_for_s * self._fate.uniform(0.2, 1.5)
-            self._fate.choice(running).pause(length)
+    def remove(self, host: Host) -> None:
+        """Take a host away for good, and what its users were promised with it."""
+        self.crash(host)
+        host.gone = True
+        self.ledger.forgive(host)
+
+    def clone(self, host: Host) -> Host:
+        """Return a second machine with a copy of a host's key and disk; it is not started."""
+        twin = self._make_host(f"{host.name}c{len(self.twins) + 1}")
+        twin.identity, twin.genesis = host.identity, host.genesis
+        twin.disk.tables = {name: dict(rows) for name, rows in host.disk.tables.items()}
+        self.twins.append(twin)
+        return twin
+
+    def burst(self, host: Host, writes: int) -> None:
+        """Give a host many writes at once."""
+        self.clock.trace(host.name, "burst", writes)
+        for number in range(writes):
+            key = f"{host.name}-f{number % BURST_KEYS}".encode()
+            self.ask(host, partial(Put, channel=CHANNEL, key=key, value=b"burst"))
+
+    def starve(self, host: Host, busy_s: float, gap_s: float, until: float) -> None:
+        """Let a host stand still and run in turns, as one starved of its processor does."""
+
+        def again() -> None:
+            if not self.over and self.clock.now < until:
+                host.pause(busy_s)
+                self.clock.after(busy_s + gap_s, again)
+
+        self.clock.after(0.0, again)
+
+    def wall(self, shape: Shape, share: float, dice: Dice) -> Wall:
+        """Return a wall that divides the hosts; it stands once it is in `network.walls`."""
+        names = [host.name for host in self.hosts]
+        if shape is Shape.THIRDS:
+            sides = {name: place % 3 for place, name in enumerate(dice.sample(names, len(names)))}
+        else:
+            small = dice.sample(names, max(1, min(round(share * len(names)), len(names) - 1)))
+            sides = dict.fromkeys(small, 1)
+        self.clock.trace("wall", shape.value, repr(sorted(sides.items())))
+        return wall_of(names, shape, sides)
 
     # --- the end -------------------------------------------------------------------------
 
     def _heal(self) -> None:
-        self._over = True
+        self.over = True
         self.network.cut.clear()
+        self.network.walls[:] = self._seats.walls
         self.network.faultless = True
+        self.deaths.disturbed_at = self.clock.now
+        for twin in self.twins:
+            twin.crash()
         for host in self.hosts:
-            self._restart(host)
+            if host.disk.failing is not None:
+                host.disk.failing = None
+                self.crash(host)
+            self.start(host)
+
+    def _present(self) -> list[Host]:
+        return [host for host in self.hosts if not host.gone]
+
+    def _measure(self) -> Measured:
+        settled = self.report.converged_after_s
+        figures: dict[str, Any] = {
+            "converged_seconds": math.inf if settled is None else settled,
+            **self.tracker.figures(self._present()),
+            **self.gauge.figures(),
+            **self.stage.figures(),
+            "digests_equal": checkers.converged(self._present()),
+            "false_deaths": len(self.deaths.false),
+            "no_false_death": not self.deaths.false,
+        }
+        for name in ("connected", "converged"):
+            if f"{name}_seconds" in figures:
+                rounds = figures[f"{name}_seconds"] / self.scenario.round_s
+                figures[f"{name}_rounds"] = rounds
+        return Measured(**figures)
 
     def _settle(self) -> None:
         healed_at = self.clock.now
         while self.clock.now < healed_at + self.scenario.settle_s:
             self.clock.run_until(self.clock.now + 1.0)
             quiet = not self.ledger.open
-            if quiet and checkers.converged(self.hosts):
+            if quiet and checkers.converged(self._present()):
                 self.report.converged_after_s = self.clock.now - healed_at
                 break
         # Liveness has its own clocks: leave the failure detector time to see everyone.
@@ -203,7 +345,9 @@ class World:
 
     def _finish(self) -> None:
         self._second()
-        self._found(checkers.check_end(self.ledger, self.hosts, self.clock.now))
+        self._found(checkers.check_end(self.ledger, self.hosts))
+        self.report.measured = self._measure()
+        self.report.verdicts = list(judge(self.scenario.expect, asdict(self.report.measured)))
         self.report.trace_hash = self.clock.trace_hash
         self.report.steps = self.clock.steps
         self.report.frames = self.network.frames
