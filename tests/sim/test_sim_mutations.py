@@ -65,8 +65,10 @@ def test_answers_before_the_disk_are_caught(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_disk_that_lies_about_fsync_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     honest = Disk.write
 
-    def lying(self: Disk, rows: tuple, done: Callable[[], None]) -> None:
-        honest(self, rows, lambda: None)
+    def lying(
+        self: Disk, rows: tuple, done: Callable[[], None], failed: Callable[[str], None]
+    ) -> None:
+        honest(self, rows, lambda: None, failed)
         self.clock.after(0.0, done)
 
     monkeypatch.setattr(Disk, "write", lying)
