@@ -10,6 +10,7 @@ from __future__ import annotations
 from meshcrdt.base.dice import Dice
 from meshcrdt.base.ids import Epoch, PeerId
 from meshcrdt.base.limits import Limits
+from meshcrdt.base.memo import NO_MEMO, Memo
 from meshcrdt.errors import MalformedTree
 from meshcrdt.ipam.blocks import single
 from meshcrdt.ipam.carves import Carve
@@ -32,12 +33,19 @@ class Engine:
     """The parts of one node's IPAM and the steps between them; outputs collect in `turn`."""
 
     def __init__(
-        self, *, me: PeerId, genesis: Genesis, epoch: Epoch, limits: Limits, dice: Dice
+        self,
+        *,
+        me: PeerId,
+        genesis: Genesis,
+        epoch: Epoch,
+        limits: Limits,
+        dice: Dice,
+        memo: Memo = NO_MEMO,
     ) -> None:
         self.me = me
         self.run_epoch = epoch
         self._limits = limits
-        self.registry = Registry(genesis, me)
+        self.registry = Registry(genesis, me, memo)
         self.holdings = Holdings(me, self.registry, limits)
         self.desk = Desk(me, self.registry, self.holdings.allocations, limits)
         self.growth = Growth(
@@ -82,6 +90,7 @@ class Engine:
 
     def _grow(self, now: float) -> None:
         """Ask ahead of need, in every universe and in the subnets that workloads use."""
+        self.growth.wake(now)
         subnets = self.holdings.allocations.subnets()
         if subnets is not self._subnets_seen:
             self._subnets_seen = subnets

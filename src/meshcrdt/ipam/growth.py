@@ -94,6 +94,12 @@ class Growth:
         """Leave a range alone for a while."""
         self._resting[within] = now + REST_AFTER_NO_S
 
+    def wake(self, now: float) -> None:
+        """Look again at ranges that have rested for long enough."""
+        for within in [within for within, until in self._resting.items() if until <= now]:
+            del self._resting[within]
+
     def next_deadline(self) -> float | None:
-        """Return when the next request goes out."""
-        return self.carves.next_deadline()
+        """Return when the next request goes out, or a range has rested."""
+        wanted = [self.carves.next_deadline(), *self._resting.values()]
+        return min((time for time in wanted if time is not None), default=None)

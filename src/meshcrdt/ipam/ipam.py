@@ -21,6 +21,7 @@ from collections.abc import Mapping
 from meshcrdt.base.dice import Dice
 from meshcrdt.base.ids import Epoch, PeerId
 from meshcrdt.base.limits import Limits
+from meshcrdt.base.memo import NO_MEMO, Memo
 from meshcrdt.base.tree import Tree
 from meshcrdt.errors import CorruptStore, InternalError, MalformedTree
 from meshcrdt.ipam.blocks import parse_claim, show
@@ -65,12 +66,16 @@ class Ipam:
         epoch: Epoch,
         limits: Limits,
         dice: Dice,
+        memo: Memo = NO_MEMO,
     ) -> None:
         self._identity = identity
         self._genesis = genesis
         self._evidence: dict[bytes, bytes] = {}
         self._evidence_told: set[bytes] = set()
-        self._engine = Engine(me=me, genesis=genesis, epoch=epoch, limits=limits, dice=dice)
+        self._engine = Engine(
+            me=me, genesis=genesis, epoch=epoch, limits=limits, dice=dice, memo=memo
+        )
+        self._is_stale = False
 
     # --- start -------------------------------------------------------------------------
 
@@ -119,6 +124,7 @@ class Ipam:
             if merged.ledger is not None:
                 engine.guardian.shard.merge_ledger(merged.ledger)
         if merged.register is not None:
+            self._is_stale = True
             self._review(merged.register, now)
         return engine.turn.finish()
 
@@ -223,7 +229,9 @@ class Ipam:
 
     def members(self, count: int) -> None:
         """Note how many members the cluster has; block sizes follow it."""
-        self._engine.growth.members = max(count, 1)
+        if count != self._engine.growth.members:
+            self._is_stale = True
+            self._engine.growth.members = max(count, 1)
 
     def distrust(self) -> list[Output]:
         """Stop giving from blocks of earlier runs: the store was rolled back, or copied."""
@@ -334,20 +342,28 @@ class Ipam:
         return self._engine.turn.finish()
 
     def handle_timeout(self, now: float) -> list[Output]:
-        """Do what is due: retries, ends of cool-downs, deadlines."""
+        """Do what is due: retries, ends of cool-downs, deadlines, and growth ahead of need."""
+        self._is_stale = False
         self._engine.turn.rows(self._engine.holdings.allocations.cooled(now))
         self._engine.progress(now)
         return self._engine.turn.finish()
 
+    def wants_turn(self, now: float) -> bool:
+        """Return whether `handle_timeout` has anything to do: a scan of all, so asked before.
+
+        Beside deadlines that is to look ahead again, with the next timer of whomever, after
+        the pool or the number of members changed.
+        """
+        due = self.next_deadline()
+        return self._is_stale or (due is not None and due <= now)
+
     def next_deadline(self) -> float | None:
         """Return when `handle_timeout` wants to be called, or None."""
-        wanted = [
-            self._engine.desk.next_deadline(),
-            self._engine.holdings.allocations.next_deadline(),
-        ]
-        if self._engine.is_ready and not self._engine.is_draining:
-            wanted.append(self._engine.growth.next_deadline())
-        return min((time for time in wanted if time is not None), default=None)
+        engine = self._engine
+        wanted = [engine.desk.next_deadline(), engine.holdings.allocations.next_deadline()]
+        if engine.is_ready and not engine.is_draining:
+            wanted.append(engine.growth.next_deadline())
+        return min([time for time in wanted if time is not None], default=None)
 
     # --- inspection --------------------------------------------------------------------
 

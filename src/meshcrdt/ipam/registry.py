@@ -11,6 +11,7 @@ from __future__ import annotations
 from attrs import frozen
 
 from meshcrdt.base.ids import PeerId
+from meshcrdt.base.memo import NO_MEMO, Memo
 from meshcrdt.errors import MalformedTree
 from meshcrdt.ipam.durable import (
     EVIDENCE_TAG,
@@ -47,7 +48,8 @@ NOTHING = Merged()
 class Registry:
     """The joined trie, and the ledgers for a guardian that starts on them."""
 
-    def __init__(self, genesis: Genesis, me: PeerId) -> None:
+    def __init__(self, genesis: Genesis, me: PeerId, memo: Memo = NO_MEMO) -> None:
+        self._memo = memo
         self._genesis = genesis
         self._keeps_ledgers = me in genesis.guardians
         self.trie = Trie(genesis.ranges)
@@ -60,7 +62,7 @@ class Registry:
         tag = key[:1]
         try:
             if tag in (REGISTER_TAG, EVIDENCE_TAG):
-                return self._merge_register(key, Register.decode(value))
+                return self._merge_register(key, self._memo.of_equal(Register.decode, value))
             if tag == LEDGER_TAG and self._keeps_ledgers:
                 return self._merge_ledger(key, Ledger.decode(value))
         except MalformedTree as error:
@@ -69,7 +71,7 @@ class Registry:
 
     def merge_register(self, register: Register) -> Merged:
         """Join one register whoever brought it; skipped and counted unless it is proved."""
-        fault = proof_fault(self._genesis, register)
+        fault = self._memo.of_same(proof_fault, self._genesis, register)
         if fault is not None:
             return self._refuse(f"register {register.cidr} at {register.stamp}: {fault}")
         replaced = self.trie.join(register)

@@ -66,6 +66,7 @@ class Core:
                 epoch=epoch,
                 limits=config.limits,
                 dice=dice.fork("ipam"),
+                memo=config.memo,
             ),
             names=Names(config.domain),
             endpoints=Endpoints(),
