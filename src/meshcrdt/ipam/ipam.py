@@ -349,11 +349,7 @@ class Ipam:
         return self._engine.turn.finish()
 
     def wants_turn(self, now: float) -> bool:
-        """Return whether `handle_timeout` has anything to do: a scan of all, so asked before.
-
-        Beside deadlines that is to look ahead again, with the next timer of whomever, after
-        the pool or the number of members changed.
-        """
+        """Return whether `handle_timeout` has work: also where the pool or the members changed."""
         due = self.next_deadline()
         return self._is_stale or (due is not None and due <= now)
 
