@@ -13,6 +13,7 @@ from attrs import evolve, field, frozen, validators
 
 from meshcrdt.base.dice import Dice
 from meshcrdt.base.limits import DEFAULT_LIMITS, Limits
+from meshcrdt.sim.clockwork import Trace
 from meshcrdt.sim.expect import NOTHING_EXPECTED, Asserted, Bounds
 from meshcrdt.sim.fault_list import NO_FAULTS, Draw, Faults, count, draw, duration, seconds, share
 from meshcrdt.sim.steps import Step
@@ -164,6 +165,8 @@ class Scenario:
     asserted: tuple[Asserted, ...] = ()
     round_s: float = duration(1.0)
     """What a round is when time is counted in rounds: one probe of each node."""
+    trace: Trace = Trace.HASH
+    """Whether the report has a hash of everything that happened."""
 
     def __attrs_post_init__(self) -> None:
         """Choose a universe that has room for everyone, where none was given."""

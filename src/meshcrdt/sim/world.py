@@ -14,14 +14,14 @@ from meshcrdt.base.ids import BOTTOM_EPOCH
 from meshcrdt.base.memo import Memo
 from meshcrdt.ipam.genesis import Genesis
 from meshcrdt.node.config import NodeConfig
-from meshcrdt.node.events import AwaitReceipt, Command, Put
+from meshcrdt.node.events import Command, Put
 from meshcrdt.sim import checkers, faults
 from meshcrdt.sim.clockwork import Clockwork
 from meshcrdt.sim.disk import Disk
 from meshcrdt.sim.expect import judge
 from meshcrdt.sim.faults import disks
 from meshcrdt.sim.host import Host, Step
-from meshcrdt.sim.ledger import CHANNEL, Asked
+from meshcrdt.sim.ledger import CHANNEL
 from meshcrdt.sim.memo import WorldMemo
 from meshcrdt.sim.metrics import Deaths, Gauge, Measured, Tracker
 from meshcrdt.sim.network import SCHEME, Network
@@ -31,6 +31,7 @@ from meshcrdt.sim.seats import Seats
 from meshcrdt.sim.stage import Stage, wall_of
 from meshcrdt.sim.steps import Shape
 from meshcrdt.sim.traffic import Sender
+from meshcrdt.sim.watchman import Watchman
 from meshcrdt.sim.workload import DOMAIN, Workload
 from meshcrdt.trust.identity import verify
 
@@ -83,7 +84,7 @@ class World:
         share, which changes nothing but the cost.
         """
         self.scenario = scenario
-        self.clock = Clockwork()
+        self.clock = Clockwork(scenario.trace)
         self.dice = Dice(f"world {scenario.seed}".encode())
         self.network = Network(scenario, self.clock, self.dice.fork("network"))
         self.report = Report(scenario)
@@ -102,7 +103,8 @@ class World:
             self.clock, self.dice.fork("workload"), self.hosts, universe=scenario.universes[0]
         )
         self.ledger = self.workload.ledger
-        self.ledger.on_reached = self._reached
+        self.watchman = Watchman(self.hosts, self.ledger, self.dice.fork("watchman"), self._found)
+        self.ledger.on_reached = self.watchman.reached
         self.tracker = Tracker(self.clock, self.network, self.hosts, channel_of(scenario))
         self.deaths = Deaths(self.hosts, grace_of(scenario))
         self.gauge = Gauge(self.clock, self.network, self.hosts)
@@ -127,7 +129,7 @@ class World:
         for index, host in enumerate(started):
             self.clock.at(index * scenario.start_every_s, partial(self.start, host))
         self.every(1.0, self._second)
-        self.every(30.0, self._half_minute)
+        self.every(30.0, self.watchman.half_minute)
         self.stage.begin()
         if scenario.warm_up_s:
             self.network.faultless = True
@@ -186,24 +188,15 @@ class World:
 
     def _stepped(self, host: Host, step: Step) -> None:
         self.deaths.look(host)
-        if step is Step.STATE:
-            self._found(checkers.check_stepped(host))
+        self.watchman.stepped(host, step)
 
     def _second(self) -> None:
-        for host in self.hosts:
-            self._found(checkers.check_stepped(host))
-        self._found(checkers.check_addresses(self.hosts))
-        self._found(checkers.check_held(self.ledger, self.hosts))
-        self._found(checkers.check_promises(self.ledger))
+        self.watchman.second()
+        self._asked()
+
+    def _asked(self) -> None:
         for checker in self._checkers:
             self._found(list(checker(self)))
-
-    def _reached(self, asked: Asked, command: AwaitReceipt) -> None:
-        self._found(checkers.check_receipt(asked, command, self.hosts))
-
-    def _half_minute(self) -> None:
-        for host in self.hosts:
-            self._found(checkers.check_whole(host))
 
     def _found(self, violations: list[str]) -> None:
         for line in violations:
@@ -344,8 +337,8 @@ class World:
         self.clock.run_until(self.clock.now + 2 * self.scenario.limits.link_silence_s)
 
     def _finish(self) -> None:
-        self._second()
-        self._found(checkers.check_end(self.ledger, self.hosts))
+        self.watchman.end()
+        self._asked()
         self.report.measured = self._measure()
         self.report.verdicts = list(judge(self.scenario.expect, asdict(self.report.measured)))
         self.report.trace_hash = self.clock.trace_hash
