@@ -52,6 +52,32 @@ class Limits:
     dial_backoff_max_s: float = field(default=2.0, validator=_positive)
     """The cap for known members and configured addresses; others go up to eight times this."""
 
+    # overlay
+    overlay_full_mesh_max: int = field(default=8, validator=_positive)
+    """Members up to which everybody is linked with everybody."""
+    overlay_active_min: int = field(default=5, validator=_positive)
+    """A node with fewer neighbours looks for more."""
+    overlay_active_max: int = field(default=7, validator=_positive)
+    """Neighbours of one node in a larger cluster, pinned ones not counted."""
+    overlay_passive_max: int = field(default=30, validator=_positive)
+    """Peers known by hearsay only; a directory with fewer members is thin."""
+    overlay_contacts_max: int = field(default=8, validator=_positive)
+    """Peers that one message tells of."""
+    overlay_contact_age_s: float = field(default=300.0, validator=_positive)
+    """So long a peer without a record in the directory is remembered."""
+    overlay_link_grace_s: float = field(default=2.0, validator=_positive)
+    """A link that is no neighbour's ends after so long, at its other end after twice that."""
+    overlay_ask_retry_s: float = field(default=1.0, validator=_positive)
+    overlay_seek_s: float = field(default=1.5, validator=_positive)
+    """A member that is dialled for the view and does not answer gives its turn to the next."""
+    overlay_seed_after_s: float = field(default=5.0, validator=_positive)
+    """A view that stays thin so long goes back to the configured addresses."""
+    overlay_probe_interval_s: float = field(default=1.0, validator=_positive)
+    """Once in so long somebody in the whole cluster dials a member out of view."""
+    overlay_shuffle_interval_s: float = field(default=2.0, validator=_positive)
+    overlay_penalty_max_s: float = field(default=60.0, validator=_positive)
+    """The longest time that a member which keeps falling off is left alone."""
+
     # replication
     stream_keys_max: int = field(default=65_536, validator=_positive)
     stream_bytes_max: int = field(default=16 * 1024 * 1024, validator=_positive)

@@ -70,6 +70,7 @@ def _connection(info: ConnectionInfo) -> dict[str, Any]:
         "encrypted": info.encrypted,
         "rtt_ms": info.rtt_ms,
         "reason": info.reason or None,
+        "purpose": None if info.purpose is None else info.purpose.value,
     }
 
 

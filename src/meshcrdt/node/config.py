@@ -36,6 +36,8 @@ class NodeConfig:
     trusted: tuple[str, ...] = ()
     underlay: tuple[str, ...] = ()
     domain: str = DEFAULT_DOMAIN
+    failure_domain: str = ""
+    """What fails together with this node: a rack, a zone. Neighbours are taken of several."""
     limits: Limits = field(default=DEFAULT_LIMITS, repr=False)
     verify: Callable[[bytes, str, bytes, bytes], bool] = field(default=verify, repr=False)
     """Checks signatures; the simulator gives one that remembers."""

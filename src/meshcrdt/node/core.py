@@ -79,10 +79,7 @@ class Core:
         match change.channel:
             case views.DIRECTORY:
                 if bytes(origin) in change.keys:
-                    raw = self.record(views.DIRECTORY, origin, bytes(origin))
-                    record = member_record(raw, origin)
-                    self.malformed_members += raw is not None and record is None
-                    out += topology.member_changed(origin, record, now)
+                    out += topology.member_changed(origin, self._member(origin), now)
                     self.ipam.members(len(topology.members()))
             case views.ADJACENCY:
                 out += topology.edges_changed(origin, self.edges(origin), now)
@@ -101,11 +98,21 @@ class Core:
     def replay(self, topology: Topology, now: float) -> list[object]:
         """Tell every machine what the loaded streams say; loading itself changes nothing."""
         out: list[object] = []
-        for channel in SYSTEM_CHANNELS:
+        members = (self._member(origin) for origin in self.replica.origins(views.DIRECTORY))
+        out += topology.members_loaded((record for record in members if record), now)
+        self.ipam.members(len(topology.members()))
+        for channel in SYSTEM_CHANNELS[1:]:
             for origin in self.replica.origins(channel):
                 keys = frozenset(key for key, _ in self.replica.records_of(channel, origin))
                 out += self.reflect(StreamChanged(channel, origin, keys), topology, now)
         return out
+
+    def _member(self, origin: PeerId) -> MemberRecord | None:
+        """Return what an origin says about itself in the directory; what is malformed counts."""
+        raw = self.record(views.DIRECTORY, origin, bytes(origin))
+        record = member_record(raw, origin)
+        self.malformed_members += raw is not None and record is None
+        return record
 
     def record(self, channel: str, origin: PeerId, key: bytes) -> bytes | None:
         """Return one origin's live value of a key: how owned channels are read."""

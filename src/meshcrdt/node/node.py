@@ -69,6 +69,7 @@ class Node(Queries):
             dice=dice.fork("topology"),
             discovery=config.discovery,
             own_addresses=config.advertise,
+            failure_domain=config.failure_domain,
         )
         self.unicast = Unicast(
             me=self.me,
@@ -207,6 +208,7 @@ class Node(Queries):
             encrypted=event.encrypted,
             now=now,
             epoch=hello.epoch,
+            advertised=hello.advertise,
         )
         self._wiring.run(outputs, now)
         if self.core is not None and event.link not in self.outbox.closing:
@@ -293,7 +295,7 @@ class Node(Queries):
         if core is None:
             raise InternalError("a node presents itself only once it has its genesis")
         self.presence.write_member(self.epoch)
-        self.presence.write_edges(self.topology.neighbours())
+        self.presence.write_edges(self.topology.advertised())
         self._wiring.run(core.ipam.ready(now), now)
 
     def neighbours_changed(self, neighbours: Iterable[PeerId]) -> None:
@@ -363,7 +365,7 @@ class Node(Queries):
             self.core.replica.reepoch(epoch)
             self.core.ipam.reepoch(epoch)
             self.presence.write_member(epoch)
-            self.presence.reopened(self.topology.neighbours())
+            self.presence.reopened(self.topology.advertised())
 
     # --- commands ------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from meshcrdt.node.config import NodeConfig
 from meshcrdt.node.core import member_value
 from meshcrdt.node.views import ADJACENCY, DIRECTORY
 from meshcrdt.node.wiring import Wiring
-from meshcrdt.topology.directory import MemberRecord, Standing
+from meshcrdt.topology.directory import DOMAIN_ROLE, MemberRecord, Standing
 
 
 class Presence:
@@ -42,7 +42,7 @@ class Presence:
             standing=self._standing,
             trusted=config.trusted,
             underlay=config.underlay,
-            roles=(),
+            roles=(DOMAIN_ROLE + config.failure_domain,) if config.failure_domain else (),
         )
         key = bytes(config.identity.peer)
         self._wiring.write_own(DIRECTORY, {key: member_value(record)}, committed)

@@ -1,8 +1,8 @@
 """Whom to dial, and when.
 
-Targets are the configured addresses, always, and those of wanted directory members while
-discovery is on. Four rules make a heal take about `dial_backoff_max_s` after an outage
-of any length:
+Targets are the configured addresses and, while discovery is on, those of members wanted now:
+a handful. In a large cluster configured addresses rest while the view is full: they are
+seeds. Four rules make a heal take about `dial_backoff_max_s` after an outage of any length:
 
 * Backoff is exponential with jitter, but for members that cannot be reached, for configured
   addresses, and for everything while there is no link at all, it is capped at
@@ -25,12 +25,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from enum import Enum
 
-from attrs import Factory, define, frozen
-
 from meshcrdt.base.dice import Dice
 from meshcrdt.base.ids import PeerId
 from meshcrdt.base.limits import Limits
 from meshcrdt.errors import InternalError
+from meshcrdt.topology.addresses import AddressBook
+from meshcrdt.topology.targets import (
+    DialerStatistics,
+    Seeds,
+    Surroundings,
+    Target,
+    cap_s,
+    leads,
+    likely_peer,
+)
+
+__all__ = ["Dialer", "DialerStatistics", "Discovery", "Seeds", "Surroundings"]
 
 ATTEMPTS_PER_ADDRESS_MAX = 4
 ATTEMPTS_MAX = 64
@@ -38,9 +48,6 @@ BESIDE_HANGING_S_MIN = 1.0
 """A second attempt beside a hanging one starts no sooner: slow paths are given a chance."""
 SAME_PEER_PAUSE_S = 0.25
 """Pause between two addresses of one peer, as in RFC 8305, so that the first may win."""
-UNANSWERED_CAP_FACTOR = 8
-PROMPT_CONFIGURED_MAX = 8
-"""So many configured addresses that never answered are tried at the least cap."""
 DOUBLINGS_MAX = 16
 
 
@@ -49,43 +56,6 @@ class Discovery(Enum):
 
     ON = "on"
     OFF = "off"
-
-
-@define
-class Target:
-    """One address that may be dialled. `attempts` are start times of unanswered dials."""
-
-    address: str
-    due_at: float
-    configured: bool = False
-    owners: set[PeerId] = Factory(set)
-    """Members whose directory record names this address."""
-    leads_to: PeerId | None = None
-    """The peer that answered here last."""
-    refused: bool = False
-    failures: int = 0
-    started_at: float | None = None
-    attempts: list[float] = Factory(list)
-    reason: str = ""
-
-
-@frozen
-class Surroundings:
-    """What the dialer must know of the rest: who is linked, wanted, and reachable at all."""
-
-    linked: frozenset[PeerId] = frozenset()
-    wanted: frozenset[PeerId] = frozenset()
-    reachable: frozenset[PeerId] = frozenset()
-
-
-@frozen
-class DialerStatistics:
-    """Counts over the life of one dialer."""
-
-    targets: int
-    in_flight: int
-    dials_total: int
-    failures_total: int
 
 
 class Dialer:
@@ -113,11 +83,14 @@ class Dialer:
         self._dice = dice
         self._discovery = discovery
         self._own = set(own_addresses)
+        self._book = AddressBook()
         self._targets: dict[str, Target] = {}
         self._forgotten: set[str] = set()
         self._around = Surroundings()
         self._unanswered = 0
         self._peer_started_at: dict[PeerId, float] = {}
+        self._deadline: float | None = None
+        self._moved = False
         self._dials_total = 0
         self._failures_total = 0
 
@@ -127,7 +100,7 @@ class Dialer:
         """Take addresses as configured: dialled now, kept, no longer forgotten."""
         for address in addresses:
             target = self._target(address, now)
-            target.configured = True
+            target.configured = target.untried = True
             target.refused = False
             target.failures = 0
             target.due_at = min(target.due_at, now)
@@ -138,31 +111,30 @@ class Dialer:
         """Stop dialling addresses, also where the directory names them; live links stay."""
         for address in addresses:
             target = self._targets.get(address)
-            if target is None:
+            if target is None and address not in self._book:
                 continue
-            target.configured = False
             self._forgotten.add(address)
-            self._drop_unused(target)
+            if target is not None:
+                target.configured = False
+                self._drop_unused(target)
         self._count_unanswered()
 
     def directory_changed(self, peer: PeerId, addresses: Iterable[str], now: float) -> None:
         """Replace the addresses that the directory names for a peer; none removes it."""
-        named = set(addresses)
         if peer == self._me:
-            self._own |= named
+            self._own.update(addresses)
             return
-        for target in list(self._targets.values()):
-            if peer in target.owners and target.address not in named:
-                target.owners.discard(peer)
-                self._drop_unused(target)
-        for address in sorted(named):
-            target = self._target(address, now)
-            if peer not in target.owners:
-                target.owners.add(peer)
-                if target.leads_to != peer:
+        for address in self._book.replace(peer, addresses):
+            target = self._targets.get(address)
+            if target is not None:
+                target.owners = set(self._book.owners(address))
+                if peer in target.owners and target.leads_to != peer:
                     target.leads_to = None  # it may have moved: what answered there is hearsay
-        if not named:
-            self._peer_started_at.pop(peer, None)
+                self._drop_unused(target)
+            elif address not in self._book:
+                self._forgotten.discard(address)
+        if peer in self._around.wanted:
+            self._aim(peer, now)
 
     # --- what became of it -------------------------------------------------------------
 
@@ -173,6 +145,8 @@ class Dialer:
             return
         if target.attempts:
             target.attempts.pop(0)
+        self._moved = True
+        target.untried = False
         target.reason = ""
         target.refused = False
         target.leads_to = peer
@@ -186,6 +160,8 @@ class Dialer:
         if target is None:
             return
         self._failures_total += 1
+        self._moved = True
+        target.untried = False
         if target.attempts:
             target.attempts.pop(0)
         target.reason = reason
@@ -204,6 +180,7 @@ class Dialer:
         A link that lived shorter than the longest backoff forgives no failures: a peer
         that accepts and drops us at once is not dialled in a tight loop.
         """
+        self._moved = True
         for target in self._targets.values():
             if leads(target, peer):
                 if lived_s >= self._limits.dial_backoff_max_s:
@@ -216,6 +193,7 @@ class Dialer:
         Addresses of `spared` peers keep theirs: a peer that accepts and drops us would
         otherwise, where it is the only one, wipe out its own damping each time.
         """
+        self._moved = True
         for target in self._targets.values():
             if any(leads(target, peer) for peer in spared):
                 continue
@@ -225,17 +203,26 @@ class Dialer:
 
     def look(self, around: Surroundings, now: float) -> None:
         """Take in who is linked, wanted and reachable; a need that grew shortens its wait."""
-        self._around = around
+        before, self._around = self._around, around
+        for peer in sorted(around.wanted - before.wanted):
+            self._aim(peer, now)
+        if before.wanted - around.wanted:
+            for target in list(self._targets.values()):
+                self._drop_unused(target)
         self._count_unanswered()
         for target in self._targets.values():
-            cap_s = self._cap_s(target)
-            if target.due_at > now + cap_s:
-                target.due_at = now + self._dice.uniform(0.5, 1.0) * cap_s
+            longest_s = self._longest_s(target)
+            if target.due_at > now + longest_s:
+                target.due_at = now + self._dice.uniform(0.5, 1.0) * longest_s
 
     # --- time --------------------------------------------------------------------------
 
     def poll(self, now: float) -> list[str]:
         """Return the addresses to dial now, and count them as being dialled."""
+        due_at = self.next_deadline()
+        if due_at is None or now < due_at:
+            return []
+        self._moved = True
         self._expire(now)
         free = ATTEMPTS_MAX - sum(len(target.attempts) for target in self._targets.values())
         due = [t for t in self._targets.values() if now >= t.due_at and self._may_start(t)]
@@ -261,6 +248,12 @@ class Dialer:
 
     def next_deadline(self) -> float | None:
         """Return when `poll` may have something to do, or None."""
+        if self._moved:
+            self._moved = False
+            self._deadline = self._earliest()
+        return self._deadline
+
+    def _earliest(self) -> float | None:
         busy = [target.attempts for target in self._targets.values() if target.attempts]
         times = [attempts[0] + self._answer_s() for attempts in busy]
         if sum(map(len, busy)) < ATTEMPTS_MAX:
@@ -278,22 +271,39 @@ class Dialer:
         return (target for target in self._targets.values() if self._is_wanted(target))
 
     def known(self) -> frozenset[str]:
-        """Return the addresses that are configured or named by the directory."""
-        return frozenset(self._targets)
+        """Return the addresses that are configured or named by the directory: O(N)."""
+        return frozenset((*self._targets, *self._book))
+
+    def dialable(self, peer: PeerId) -> tuple[str, ...]:
+        """Return where the directory says that a peer is, less what must not be dialled."""
+        refused = self._own | self._forgotten
+        return tuple(address for address in self._book.of(peer) if address not in refused)
+
+    def at(self, address: str) -> frozenset[PeerId]:
+        """Return the wanted peers that a dial of this address was for."""
+        target = self._targets.get(address)
+        return frozenset(() if target is None else target.owners & self._around.wanted)
+
+    def gave_all(self, peer: PeerId) -> bool:
+        """Return True when every address of a wanted peer came to nothing at least once."""
+        aims = [target for target in self._targets.values() if peer in target.owners]
+        return all(not target.untried and not target.attempts for target in aims)
 
     def leads_to(self, address: str) -> frozenset[PeerId]:
         """Return the peers that an address led to, or that claim it."""
         target = self._targets.get(address)
         if target is None:
-            return frozenset()
+            return self._book.owners(address)
         return frozenset(target.owners | ({target.leads_to} if target.leads_to else set()))
 
     def addresses_of(self, peer: PeerId) -> frozenset[str]:
         """Return the addresses that lead to a peer."""
-        return frozenset(t.address for t in self._targets.values() if leads(t, peer))
+        tried = (t.address for t in self._targets.values() if leads(t, peer))
+        return frozenset((*tried, *self._book.of(peer)))
 
     def check(self) -> None:
         """Raise InternalError when a bound or a table is broken."""
+        self._book.check()
         in_flight = 0
         for address, target in self._targets.items():
             in_flight += len(target.attempts)
@@ -316,20 +326,38 @@ class Dialer:
     # --- policy ------------------------------------------------------------------------
 
     def _target(self, address: str, now: float) -> Target:
-        return self._targets.setdefault(address, Target(address, due_at=now))
+        self._moved = True
+        target = self._targets.get(address)
+        if target is None:
+            owners = set(self._book.owners(address))
+            target = self._targets[address] = Target(address, due_at=now, owners=owners)
+        return target
+
+    def _aim(self, peer: PeerId, now: float) -> None:
+        """Make targets of the addresses of a peer that is wanted."""
+        named = self._book.of(peer) or self._around.hearsay.get(peer, ())
+        if self._discovery is Discovery.ON:
+            for address in sorted(named):
+                self._target(address, now).owners.add(peer)
 
     def _drop_unused(self, target: Target) -> None:
-        if not (target.configured or target.owners or target.attempts):
-            self._targets.pop(target.address, None)
+        self._moved = True
+        wanted = not target.owners.isdisjoint(self._around.wanted)
+        if target.configured or wanted or target.attempts:
+            return
+        self._targets.pop(target.address, None)
+        if target.address not in self._book:
             self._forgotten.discard(target.address)
+        for peer in target.owners:
+            self._peer_started_at.pop(peer, None)
 
     def _is_wanted(self, target: Target) -> bool:
         linked = self._around.linked
         if target.address in self._own or target.address in self._forgotten:
             return False
-        if target.leads_to in linked:
+        if target.leads_to in linked or target.leads_to in self._around.avoided:
             return False
-        if target.configured:
+        if target.configured and self._is_needed(target):
             # Tried in vain, and everybody who claims it is linked anyway: let it rest.
             claimed = target.leads_to is None and bool(target.owners) and target.owners <= linked
             return not (claimed and target.failures)
@@ -337,34 +365,31 @@ class Dialer:
             return False
         return bool((target.owners & self._around.wanted) - linked)
 
+    def _is_needed(self, target: Target) -> bool:
+        """Return True unless a configured address rests: it led somewhere, and may again."""
+        if self._around.seeds is Seeds.WANTED or target.untried:
+            return True
+        return target.leads_to is None and not target.owners
+
     def _may_start(self, target: Target) -> bool:
         return len(target.attempts) < ATTEMPTS_PER_ADDRESS_MAX and self._is_wanted(target)
 
-    def _cap_s(self, target: Target) -> float:
-        short_s = self._limits.dial_backoff_max_s
-        if target.refused:
-            return short_s * UNANSWERED_CAP_FACTOR
-        missing = (target.owners & self._around.wanted) - self._around.reachable
-        if target.leads_to or missing or not self._around.linked:
-            return short_s
-        if target.configured:
-            # An outage may have begun before this run, so silence says nothing about need.
-            crowd = self._unanswered / PROMPT_CONFIGURED_MAX
-            return short_s * min(max(1.0, crowd), UNANSWERED_CAP_FACTOR)
-        return short_s * UNANSWERED_CAP_FACTOR
-
     def _count_unanswered(self) -> None:
         """Count the configured addresses that nobody ever answered at."""
+        self._moved = True
         unanswered = (t.configured and t.leads_to is None for t in self._targets.values())
         self._unanswered = sum(unanswered)
+
+    def _longest_s(self, target: Target) -> float:
+        return cap_s(target, self._around, self._limits, self._unanswered)
 
     def _interval_s(self, target: Target) -> float:
         """Return the jittered wait after `failures` attempts: half to all of the backoff."""
         backoff_s = self._limits.dial_backoff_min_s * 2.0 ** max(0, target.failures - 1)
-        return self._dice.uniform(0.5, 1.0) * min(backoff_s, self._cap_s(target))
+        return self._dice.uniform(0.5, 1.0) * min(backoff_s, self._longest_s(target))
 
     def _answer_s(self) -> float:
-        """Return after how long an unanswered dial is given up for lost, in seconds."""
+        """Return the seconds after which an unanswered dial is lost."""
         return self._limits.dial_timeout_s + self._limits.handshake_timeout_s
 
     def _expire(self, now: float) -> None:
@@ -373,15 +398,3 @@ class Dialer:
                 target.attempts.pop(0)
                 target.reason = target.reason or "no answer"
             self._drop_unused(target)
-
-
-def leads(target: Target, peer: PeerId) -> bool:
-    """Return True when the target led to the peer, or the directory says that it does."""
-    return target.leads_to == peer or peer in target.owners
-
-
-def likely_peer(target: Target) -> PeerId | None:
-    """Return the one peer that a target most likely leads to, or None."""
-    if target.leads_to is not None:
-        return target.leads_to
-    return next(iter(target.owners)) if len(target.owners) == 1 else None

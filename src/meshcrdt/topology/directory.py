@@ -33,6 +33,9 @@ NAME_CHARACTERS_MAX = 255
 ADDRESS_CHARACTERS_MAX = 512
 LIST_ITEMS_MAX = 64
 PREFIX_DIGITS_MIN = 6
+DOMAIN_ROLE = "failure-domain="
+"""A role that begins so declares the failure domain: a rack, a zone, a power supply."""
+DOMAIN_CHARACTERS_MAX = 128
 
 
 class Standing(Enum):
@@ -59,6 +62,14 @@ class MemberRecord:
     trusted: tuple[str, ...] = ()
     underlay: tuple[str, ...] = ()
     roles: tuple[str, ...] = ()
+
+    @property
+    def failure_domain(self) -> str:
+        """What fails together with this member, as it declares, or the empty text."""
+        for role in self.roles:
+            if role.startswith(DOMAIN_ROLE):
+                return role[len(DOMAIN_ROLE) : len(DOMAIN_ROLE) + DOMAIN_CHARACTERS_MAX]
+        return ""
 
     def to_tree(self) -> Tree:
         """Return the canonical tree."""

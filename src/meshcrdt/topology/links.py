@@ -238,6 +238,11 @@ class Links:
         """Return the link that speaks for a peer, or None."""
         return self._chosen.get(peer)
 
+    def rtt_s(self, peer: PeerId) -> float | None:
+        """Return the smoothed round trip to a peer, or None when it was not measured yet."""
+        entry = self._entries.get(self._chosen.get(peer, -1))
+        return None if entry is None else entry.rtt_s
+
     def entry(self, link: int) -> LinkEntry | None:
         """Return one live link."""
         return self._entries.get(link)

@@ -15,6 +15,7 @@ from meshcrdt.topology.directory import MemberRecord, Standing, resolve_peer
 from meshcrdt.topology.links import Links
 from meshcrdt.topology.liveness import Liveness, Majority
 from meshcrdt.topology.outputs import PeerState
+from meshcrdt.topology.overlay import Overlay
 from meshcrdt.topology.report import ConnectionInfo, TopologyStatistics, connections
 
 
@@ -26,10 +27,12 @@ class Reading:
     _members: dict[PeerId, MemberRecord]
     _links: Links
     _dialer: Dialer
+    _overlay: Overlay
     _graph: AdjacencyGraph
     _liveness: Liveness
     _majority: Majority
     _neighbours: frozenset[PeerId]
+    _advertised: frozenset[PeerId]
     _hops: dict[PeerId, PeerId]
 
     def members(self) -> Mapping[PeerId, MemberRecord]:
@@ -64,7 +67,12 @@ class Reading:
 
     def connections(self) -> tuple[ConnectionInfo, ...]:
         """Return the live links, then the addresses that are dialled, each sorted by address."""
-        return connections(self._links.entries(), () if self._has_left() else self._dialer.wanted())
+        targets = () if self._has_left() else self._dialer.wanted()
+        return connections(self._links.entries(), targets, self._overlay.purpose)
+
+    def advertised(self) -> frozenset[PeerId]:
+        """Return the linked peers that are neighbours for good: what this node says of itself."""
+        return self._advertised
 
     def targets(self) -> frozenset[str]:
         """Return all addresses known to dial: configured, or named by the directory."""
@@ -106,6 +114,7 @@ class Reading:
             members=len(self._members),
             links=self._links.statistics(),
             dialer=self._dialer.statistics(),
+            overlay=self._overlay.statistics(),
             adjacency=self._graph.statistics(),
             liveness=self._liveness.statistics(),
         )

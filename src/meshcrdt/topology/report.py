@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from enum import Enum
 
 from attrs import frozen
 
 from meshcrdt.base.ids import Epoch, PeerId
 from meshcrdt.topology.adjacency import AdjacencyStatistics
-from meshcrdt.topology.dialer import DialerStatistics, Target, likely_peer
+from meshcrdt.topology.dialer import DialerStatistics
 from meshcrdt.topology.links import LinkEntry, LinkStatistics
 from meshcrdt.topology.liveness import LivenessStatistics
+from meshcrdt.topology.overlay_terms import OverlayStatistics
+from meshcrdt.topology.slots import Purpose
+from meshcrdt.topology.targets import Target, likely_peer
 
 
 class ConnectionState(Enum):
@@ -36,6 +39,8 @@ class ConnectionInfo:
     encrypted: bool
     rtt_ms: float | None
     reason: str
+    purpose: Purpose | None = None
+    """What a live link is for; None while there is none."""
 
 
 @frozen
@@ -46,12 +51,15 @@ class TopologyStatistics:
     members: int
     links: LinkStatistics
     dialer: DialerStatistics
+    overlay: OverlayStatistics
     adjacency: AdjacencyStatistics
     liveness: LivenessStatistics
 
 
 def connections(
-    entries: Iterable[LinkEntry], targets: Iterable[Target]
+    entries: Iterable[LinkEntry],
+    targets: Iterable[Target],
+    purpose_of: Callable[[PeerId], Purpose | None],
 ) -> tuple[ConnectionInfo, ...]:
     """Return the live links, then the targets, each sorted by address."""
     live = [
@@ -63,6 +71,7 @@ def connections(
             encrypted=entry.encrypted,
             rtt_ms=None if entry.rtt_s is None else round(entry.rtt_s * 1000, 3),
             reason="",
+            purpose=purpose_of(entry.peer),
         )
         for entry in entries
     ]

@@ -19,6 +19,7 @@ from meshcrdt.topology.dialer import Dialer, Discovery, Surroundings
 from meshcrdt.topology.directory import MemberRecord, Standing
 from meshcrdt.topology.links import Direction, LinkEntry, Links
 from meshcrdt.topology.liveness import Liveness, Majority
+from meshcrdt.topology.neighbour_links import NeighbourLinks
 from meshcrdt.topology.outputs import (
     CloseLink,
     Dial,
@@ -27,10 +28,12 @@ from meshcrdt.topology.outputs import (
     StateChanged,
     TopologyOutput,
 )
+from meshcrdt.topology.overlay import Overlay
+from meshcrdt.topology.overlay_terms import Sight
+from meshcrdt.topology.overlay_wire import OVERLAY_CODES
 from meshcrdt.topology.reading import Reading
 from meshcrdt.topology.report import ConnectionInfo, ConnectionState
 from meshcrdt.topology.routes import first_hops
-from meshcrdt.topology.views import ActiveView, FullView
 
 __all__ = ["ConnectionInfo", "ConnectionState", "Direction", "PeerState", "Topology"]
 
@@ -48,7 +51,7 @@ class Topology(Reading):
         dice: Jitter of pings and dials.
         discovery: Whether addresses from the directory are dialled.
         own_addresses: This node's own URLs, which it never dials.
-        view: Which members should be linked.
+        failure_domain: What fails together with this node, as declared, or empty.
         baseline: What `baseline()` said before a restart, for `minority`.
     """
 
@@ -61,13 +64,12 @@ class Topology(Reading):
         dice: Dice,
         discovery: Discovery = Discovery.ON,
         own_addresses: Iterable[str] = (),
-        view: ActiveView | None = None,
+        failure_domain: str = "",
         baseline: Collection[PeerId] | None = None,
     ) -> None:
         self._me = me
         self._epoch = epoch
         self._limits = limits
-        self._view = view or FullView()
         self._members: dict[PeerId, MemberRecord] = {}
         self._links = Links(me=me, limits=limits, dice=dice.fork("links"))
         self._dialer = Dialer(
@@ -77,13 +79,29 @@ class Topology(Reading):
             discovery=discovery,
             own_addresses=own_addresses,
         )
+        self._overlay = Overlay(
+            me=me,
+            domain=failure_domain,
+            limits=limits,
+            dice=dice.fork("overlay"),
+            discovery=discovery,
+            sight=Sight(
+                addresses=self._dialer.dialable,
+                reaches=self._reaches,
+                rtt_s=self._links.rtt_s,
+            ),
+        )
+        self._neighbour_links = NeighbourLinks(self._links, self._overlay, self._dialer)
         self._graph = AdjacencyGraph(me=me, members_max=limits.members_max)
         self._liveness = Liveness(me=me, limits=limits)
         self._majority = Majority(me=me, baseline=baseline)
         self._neighbours: frozenset[PeerId] = frozenset()
+        self._advertised: frozenset[PeerId] = frozenset()
+        self._around = Surroundings()
         self._hops: dict[PeerId, PeerId] = {}
         self._called_at: float | None = None
         self._stale = False
+        self._judged = False
 
     # --- commands ----------------------------------------------------------------------
 
@@ -106,6 +124,7 @@ class Topology(Reading):
         """Forget all backoffs: the network of this host changed."""
         self._arrive(now)
         self._dialer.reset(now)
+        self._overlay.nudge()
         return self._conclude(now)
 
     # --- links -------------------------------------------------------------------------
@@ -121,11 +140,13 @@ class Topology(Reading):
         encrypted: bool,
         now: float,
         epoch: Epoch = BOTTOM_EPOCH,
+        advertised: tuple[str, ...] = (),
     ) -> list[TopologyOutput]:
         """Take in a link whose handshake proved `peer`, running in `epoch`.
 
-        `address` is the URL that was dialled, or where an accepted link came from. Raises
-        UsageError when the link number is in use.
+        `address` is the URL that was dialled, or where an accepted link came from;
+        `advertised` are the addresses of the peer's handshake. Raises UsageError when the link
+        number is in use.
         """
         self._arrive(now)
         if self._links.entry(link) is not None:
@@ -147,6 +168,10 @@ class Topology(Reading):
             epoch=epoch,
             now=now,
         )
+        if self._links.entry(link) is not None:
+            dialled = direction is Direction.DIALLED
+            said = self._overlay.opened(peer, dialled=dialled, addresses=advertised, now=now)
+            outputs.extend(self._neighbour_links.carry(said, now))
         return outputs + self._conclude(now)
 
     def link_closed(self, link: int, reason: str, now: float) -> list[TopologyOutput]:
@@ -163,15 +188,18 @@ class Topology(Reading):
     ) -> list[TopologyOutput]:
         """Take in that a dial came to nothing; `refused` when somebody there said no."""
         self._arrive(now)
-        self._dialer.failed(address, reason, now, refused=refused)
+        self._neighbour_links.dial_failed(address, reason, now, refused=refused)
         return self._conclude(now)
 
     def received(self, link: int, message: tuple[Tree, ...], now: float) -> list[TopologyOutput]:
-        """Handle a ping or pong. A malformed one closes the link."""
+        """Handle a message between neighbours. A malformed one closes the link."""
         self._arrive(now)
-        lost, outputs = self._links.received(link, message, now)
+        overlay = bool(message) and message[0] in OVERLAY_CODES
+        part = self._neighbour_links if overlay else self._links
+        lost, outputs = part.received(link, message, now)
         if lost is not None:
             self._lost(lost, "it broke the protocol", now)
+        if lost is not None or overlay:
             outputs.extend(self._conclude(now))
         return outputs
 
@@ -190,24 +218,13 @@ class Topology(Reading):
         A record under another peer's key, and members beyond `members_max`, do not count.
         """
         self._arrive(now)
-        full = peer not in self._members and len(self._members) >= self._limits.members_max
-        if record is not None and (record.peer != peer or full):
-            return []
-        self._stale = True
-        if record is None:
-            self._members.pop(peer, None)
-            self._majority.evicted(peer)
-        else:
-            self._members[peer] = record
-        if record is None or (record.standing is Standing.LEFT and peer != self._me):
-            self._dialer.directory_changed(peer, (), now)
-        else:
-            self._dialer.directory_changed(peer, record.addresses, now)
-        if record is not None and peer != self._me:
-            if record.standing is Standing.LEFT:
-                self._liveness.left(peer, record.epoch)
-            else:
-                self._liveness.seen(peer, record.epoch)
+        return self._conclude(now) if self._member(peer, record, now) else []
+
+    def members_loaded(self, records: Iterable[MemberRecord], now: float) -> list[TopologyOutput]:
+        """Take in a whole directory at once, as `member_changed` each of them."""
+        self._arrive(now)
+        for record in records:
+            self._member(record.peer, record, now)
         return self._conclude(now)
 
     def edges_changed(
@@ -234,6 +251,7 @@ class Topology(Reading):
         deadlines = (
             self._links.next_deadline(),
             self._liveness.next_deadline(),
+            self._overlay.next_deadline(),
             None if self._has_left() else self._dialer.next_deadline(),
         )
         return min((at for at in deadlines if at is not None), default=None)
@@ -242,8 +260,10 @@ class Topology(Reading):
 
     def check(self) -> None:
         """Raise InternalError when an invariant of any part, or between parts, is broken."""
-        for part in (self._links, self._dialer, self._graph, self._liveness):
+        for part in (self._links, self._dialer, self._overlay, self._graph, self._liveness):
             part.check()
+        if not self._advertised <= self._neighbours:
+            raise InternalError("a peer is advertised that has no link")
         if self._neighbours != self._links.peers():
             raise InternalError("the neighbours are not the peers that have a link")
         if any(hop not in self._neighbours for hop in self._hops.values()):
@@ -263,29 +283,82 @@ class Topology(Reading):
             self._links.forgive(stall_s)
             self._liveness.forgive(stall_s)
 
+    def _member(self, peer: PeerId, record: MemberRecord | None, now: float) -> bool:
+        full = peer not in self._members and len(self._members) >= self._limits.members_max
+        if record is not None and (record.peer != peer or full):
+            return False
+        self._stale = True
+        if record is None:
+            self._members.pop(peer, None)
+            self._majority.evicted(peer)
+        else:
+            self._members[peer] = record
+        if record is None or (record.standing is Standing.LEFT and peer != self._me):
+            self._dialer.directory_changed(peer, (), now)
+            self._overlay.gone(peer)
+        else:
+            self._dialer.directory_changed(peer, record.addresses, now)
+            self._overlay.member(peer, record.failure_domain)
+        if record is not None and peer != self._me:
+            if record.standing is Standing.LEFT:
+                self._liveness.left(peer, record.epoch)
+            else:
+                self._liveness.seen(peer, record.epoch)
+        return True
+
+    def _reaches(self, peer: PeerId) -> bool:
+        return peer in self._hops
+
     def _lost(self, entry: LinkEntry, reason: str, now: float) -> None:
         if self._links.link_to(entry.peer) is None:
-            self._liveness.link_lost(entry.peer, f"its last link ended: {reason}")
+            if not self._overlay.lost(entry.peer, now):
+                self._liveness.link_lost(entry.peer, f"its last link ended: {reason}")
             self._dialer.lost(entry.peer, now, lived_s=now - entry.opened_at)
 
     def _conclude(self, now: float) -> list[TopologyOutput]:
         """Bring every part up to date with the others, and dial."""
+        left = self._has_left()
+        self._overlay.retire(retired=left)
+        outputs = self._notice(now)
+        outputs.extend(self._neighbour_links.carry(self._overlay.act(now), now))
+        outputs.extend(self._notice(now))
+        wanted = self._overlay.wanted()
+        around = Surroundings(
+            linked=self._neighbours,
+            wanted=wanted,
+            avoided=self._overlay.avoided(),
+            reaches=self._reaches,
+            seeds=self._overlay.seeds(now),
+            hearsay=self._overlay.heard(wanted),
+            members=self._overlay.members(),
+        )
+        if self._judged or around != self._around:
+            self._judged = False
+            self._around = around
+            self._dialer.look(around, now)
+        if not left:
+            outputs.extend(Dial(address) for address in self._dialer.poll(now))
+        return outputs
+
+    def _notice(self, now: float) -> list[TopologyOutput]:
+        """Take in which peers are linked now, and judge anew what that means."""
         outputs: list[TopologyOutput] = []
         linked = self._links.peers()
         if linked != self._neighbours:
             first = not self._neighbours
             self._neighbours = linked
             self._graph.set_own(linked)
-            outputs.append(NeighboursChanged(linked))
             self._majority.contact()
             if first:
                 self._dialer.reset(now, spared=linked)
             self._stale = True
+        advertised = self._overlay.neighbours()
+        if advertised != self._advertised:
+            self._advertised = advertised
+            outputs.append(NeighboursChanged(advertised))
         judge_at = self._liveness.next_deadline()
         if self._stale or (judge_at is not None and now >= judge_at):
             outputs.extend(self._judge(now))
-        if not self._has_left():
-            outputs.extend(Dial(address) for address in self._dialer.poll(now))
         return outputs
 
     def _judge(self, now: float) -> list[StateChanged]:
@@ -301,7 +374,8 @@ class Topology(Reading):
             suspect=self._liveness.in_state(PeerState.SUSPECT),
             left=left,
         )
-        wanted = self._view.wanted(members - left - {self._me}, self._neighbours)
-        around = Surroundings(self._neighbours, wanted, frozenset(self._hops))
-        self._dialer.look(around, now)
+        for change in changes:
+            dead = change.new is PeerState.DEAD
+            self._overlay.state_changed(change.peer, dead=dead, now=now)
+        self._judged = True
         return changes

@@ -21,7 +21,6 @@ from meshcrdt.topology.directory import MemberRecord, Standing
 from meshcrdt.topology.links import LINKS_PER_PEER_MAX, Direction, Links
 from meshcrdt.topology.liveness import Liveness, Majority
 from meshcrdt.topology.outputs import CloseLink, PeerState, ToLink
-from meshcrdt.topology.views import FullView
 
 from .conftest import peer_id, record
 
@@ -209,9 +208,6 @@ def test_a_joiner_does_not_count_the_dead_that_it_never_met():
     majority.update(members=members, alive=frozenset(peers(2)), suspect=none, left=none)
     assert majority.baseline() == peers(1, 2)
 
-
-def test_full_view_wants_everybody():
-    assert FullView().wanted(peers(2, 3), peers(2)) == peers(2, 3)
 
 
 # --- dialer -----------------------------------------------------------------------------

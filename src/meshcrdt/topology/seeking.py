@@ -1,0 +1,180 @@
+"""Looking for neighbours: whom to dial for the view, out of view, and whom to tell of others.
+
+The half of the overlay that asks. It dials nobody itself: it says who is sought, the dialer
+knows where they are and when to try.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from attrs import frozen
+
+from meshcrdt.base.dice import Dice
+from meshcrdt.base.ids import PeerId
+from meshcrdt.base.limits import Limits
+from meshcrdt.topology.dialer import Discovery
+from meshcrdt.topology.neighbourhood import Neighbourhood
+from meshcrdt.topology.overlay_terms import Mode, OverlayOutput, Say, Sight
+from meshcrdt.topology.overlay_wire import Priority, Shuffle
+from meshcrdt.topology.probing import Probing
+
+SOUGHT_MAX = 6
+"""Peers that are dialled for the view at once."""
+SHUFFLES_MAX = 5
+"""After a first link; later the directory says more."""
+AGAIN_S = 1.0
+"""A thin view that found nobody to ask looks again after so long."""
+DOMAIN_RETRY_S = 10.0
+
+
+@frozen
+class Sought:
+    """A peer that is dialled: until when, and for the view or to look once."""
+
+    until: float
+    for_good: bool
+    priority: Priority
+
+
+class Seeking(Neighbourhood):
+    """The neighbours of one node, and the search for more."""
+
+    def __init__(
+        self,
+        *,
+        me: PeerId,
+        domain: str,
+        limits: Limits,
+        dice: Dice,
+        discovery: Discovery,
+        sight: Sight,
+    ) -> None:
+        super().__init__(
+            me=me, domain=domain, limits=limits, dice=dice, discovery=discovery, sight=sight
+        )
+        self._probing = Probing(limits, dice.fork("probing"))
+        self._sought: dict[PeerId, Sought] = {}
+        self._thin_since: float | None = None
+        self._look_at: float | None = None
+        self._shuffle_at: float | None = None
+        self._shuffles = 0
+        self._domain_at = 0.0
+        self._acted_at = 0.0
+        self._retired = False
+
+    def _look_around(self, now: float) -> list[OverlayOutput]:
+        """Seek, probe and shuffle: what only a node with a partial view does."""
+        partial = self.mode() is Mode.PARTIAL and not self._retired
+        thin = len(self._slots) < self._limits.overlay_active_min
+        if not (thin and partial):
+            self._thin_since = None
+        elif self._thin_since is None:
+            self._thin_since = now
+        if not partial:
+            return []
+        self._seek(now)
+        self._probe(now)
+        return self._shuffle(now)
+
+    def _priority(self, now: float) -> Priority:
+        """Return how much this node needs one more neighbour; one HIGH at a time is enough."""
+        out = any(slot.asked is Priority.HIGH for slot in self._slots)
+        since = self._thin_since
+        long = since is not None and now >= since + 2 * self._limits.overlay_seed_after_s
+        return Priority.HIGH if not out and (long or not len(self._slots)) else Priority.LOW
+
+    def _needs(self) -> int:
+        for_good = sum(sought.for_good for sought in self._sought.values())
+        taken = len(self._slots) + self._slots.asking() + for_good
+        return self._limits.overlay_active_min - taken
+
+    def _seek(self, now: float) -> None:
+        """Choose whom to dial for the view."""
+        self._look_at = None
+        domains = [d for d in sorted(self._candidates.domains()) if not self._slots.covers(d)]
+        need = self._needs()
+        if need <= 0:
+            if domains and now >= self._domain_at:
+                self._domain_at = now + DOMAIN_RETRY_S
+                self._dial_one(now, self._dice.choice(domains), Priority.HIGH)
+            return
+        for_good = sum(sought.for_good for sought in self._sought.values())
+        # One more than needed: some of those that are asked have gone, or refuse.
+        for _ in range(min(need + 1, SOUGHT_MAX - for_good)):
+            domain = self._dice.choice(domains) if domains else ""
+            if not (domain and self._dial_one(now, domain, Priority.LOW)) and not self._dial_one(
+                now, "", Priority.LOW
+            ):
+                self._look_at = now + AGAIN_S
+                break
+
+    def _dial_one(self, now: float, domain: str, priority: Priority) -> bool:
+        isolated = not len(self._slots)
+        peer = self._candidates.draw(now, self._is_free, domain=domain, any_state=isolated)
+        if peer is not None:
+            until = now + self._limits.overlay_seek_s
+            self._sought[peer] = Sought(until, for_good=True, priority=priority)
+        return peer is not None
+
+    def _is_free(self, peer: PeerId) -> bool:
+        return peer not in self._sought and self._slots.get(peer) is None
+
+    def _probe(self, now: float) -> None:
+        """Dial a random member out of view, when it is this node's turn."""
+        if not len(self._slots):
+            return  # isolated: all that is dialled is out of view
+        self._probing.tune(self._candidates.living(), now)
+        if not self._probing.due(now):
+            return
+        picked = self._probing.pick(
+            self._candidates.roster,
+            now,
+            fits=lambda p: self._is_free(p) and bool(self._candidates.where(p)),
+            is_dead=self._candidates.is_dead,
+        )
+        if picked is not None:
+            peer, for_good = picked
+            self._counts["probes"] += 1
+            until = now + self._limits.overlay_seek_s
+            priority = Priority.HIGH if for_good else Priority.LOW
+            self._sought[peer] = Sought(until, for_good=for_good, priority=priority)
+
+    def _shuffle(self, now: float) -> list[OverlayOutput]:
+        """Tell and ask a neighbour of others, while the directory is thin."""
+        if not len(self._slots):
+            self._shuffles = 0
+            self._shuffle_at = None
+            return []
+        thin = len(self._candidates.roster) < self._limits.overlay_passive_max
+        if not thin or self._shuffles >= SHUFFLES_MAX:
+            self._shuffle_at = None
+            return []
+        if self._shuffle_at is not None and now < self._shuffle_at:
+            return []
+        wait_s = self._dice.uniform(0.5, 1.5) * self._limits.overlay_shuffle_interval_s
+        first, self._shuffle_at = self._shuffle_at is None, now + wait_s
+        if first:
+            return []
+        self._shuffles += 1
+        peer = self._dice.choice(sorted(self._slots.active()))
+        return [Say(peer, Shuffle(self._contacts_for(peer)))]
+
+    def _times(self) -> Iterable[float | None]:
+        retry_s = self._limits.overlay_ask_retry_s
+        for slot in self._slots:
+            yield slot.close_at
+            yield None if slot.asked is None else slot.asked_at + retry_s
+        yield from (sought.until for sought in self._sought.values())
+        yield self._candidates.hearsay.next_deadline()
+        yield self._candidates.refusals.next_deadline()
+        if self._retired or self.mode() is not Mode.PARTIAL:
+            return
+        yield from (self._look_at, self._shuffle_at)
+        if self._thin_since is not None:
+            seeds_at = self._thin_since + self._limits.overlay_seed_after_s
+            yield seeds_at if seeds_at > self._acted_at else None
+        if self._domain_at > self._acted_at:
+            yield self._domain_at
+        if len(self._slots):
+            yield self._probing.next_deadline()
