@@ -142,7 +142,9 @@ class OverlayWorld:
             action()
         self.now = end
 
-    def run_until(self, condition: Callable[[], bool], within_s: float, step_s: float = 1.0) -> float:
+    def run_until(
+        self, condition: Callable[[], bool], within_s: float, step_s: float = 1.0
+    ) -> float:
         """Run until the condition holds; returns the seconds it took, infinity if too long."""
         begin = self.now
         while self.now < begin + within_s:
@@ -214,7 +216,9 @@ class OverlayWorld:
         if node.seeds and node.overlay.seeds(self.now) is Seeds.WANTED:
             times.append(node.seed_at)
         at = min((t for t in times if t is not None), default=None)
-        if at is not None and (node.wake_at is None or at < node.wake_at or node.wake_at <= self.now):
+        if at is not None and (
+            node.wake_at is None or at < node.wake_at or node.wake_at <= self.now
+        ):
             node.wake_at = max(at, self.now)
             self.later(node.wake_at - self.now, self._waking(node, node.wake_at))
 
@@ -247,7 +251,7 @@ class OverlayWorld:
     def _losing(self, number: int, other: int) -> Callable[[], None]:
         def lose() -> None:
             node = self.nodes[number]
-            if other in node.links and number not in self.nodes[other].links or (
+            if (other in node.links and number not in self.nodes[other].links) or (
                 other in node.links and not self.dials_through(number, other)
             ):
                 node.links.discard(other)

@@ -295,7 +295,7 @@ class Node(Queries):
         if core is None:
             raise InternalError("a node presents itself only once it has its genesis")
         self.presence.write_member(self.epoch)
-        self.presence.write_edges(self.topology.advertised())
+        self.presence.write_edges(self.topology.active())
         self._wiring.run(core.ipam.ready(now), now)
 
     def neighbours_changed(self, neighbours: Iterable[PeerId]) -> None:
@@ -365,7 +365,7 @@ class Node(Queries):
             self.core.replica.reepoch(epoch)
             self.core.ipam.reepoch(epoch)
             self.presence.write_member(epoch)
-            self.presence.reopened(self.topology.advertised())
+            self.presence.reopened(self.topology.active())
 
     # --- commands ------------------------------------------------------------------------
 

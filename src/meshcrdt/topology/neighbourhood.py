@@ -118,8 +118,9 @@ class Neighbourhood:
             return self._trim(now, keep=slot)
         if slot.purpose is not Purpose.PINNED:
             self._turned_away(slot.peer, now)
-            # The other end closes after one grace; this is for the case that it does not.
-            self._slots.release(slot, now + 2 * self._limits.overlay_link_grace_s)
+            # Who has no other link keeps this one for its grace; the other end closes it then.
+            wait_s = 0.0 if len(self._slots) else 2 * self._limits.overlay_link_grace_s
+            self._slots.release(slot, now + wait_s)
         return []
 
     def _given_up(self, slot: Slot, now: float) -> list[OverlayOutput]:

@@ -32,7 +32,7 @@ class Reading:
     _liveness: Liveness
     _majority: Majority
     _neighbours: frozenset[PeerId]
-    _advertised: frozenset[PeerId]
+    _active: frozenset[PeerId]
     _hops: dict[PeerId, PeerId]
 
     def members(self) -> Mapping[PeerId, MemberRecord]:
@@ -70,9 +70,9 @@ class Reading:
         targets = () if self._has_left() else self._dialer.wanted()
         return connections(self._links.entries(), targets, self._overlay.purpose)
 
-    def advertised(self) -> frozenset[PeerId]:
+    def active(self) -> frozenset[PeerId]:
         """Return the linked peers that are neighbours for good: what this node says of itself."""
-        return self._advertised
+        return self._active
 
     def targets(self) -> frozenset[str]:
         """Return all addresses known to dial: configured, or named by the directory."""

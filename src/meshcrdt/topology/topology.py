@@ -96,7 +96,7 @@ class Topology(Reading):
         self._liveness = Liveness(me=me, limits=limits)
         self._majority = Majority(me=me, baseline=baseline)
         self._neighbours: frozenset[PeerId] = frozenset()
-        self._advertised: frozenset[PeerId] = frozenset()
+        self._active: frozenset[PeerId] = frozenset()
         self._around = Surroundings()
         self._hops: dict[PeerId, PeerId] = {}
         self._called_at: float | None = None
@@ -262,7 +262,7 @@ class Topology(Reading):
         """Raise InternalError when an invariant of any part, or between parts, is broken."""
         for part in (self._links, self._dialer, self._overlay, self._graph, self._liveness):
             part.check()
-        if not self._advertised <= self._neighbours:
+        if not self._active <= self._neighbours:
             raise InternalError("a peer is advertised that has no link")
         if self._neighbours != self._links.peers():
             raise InternalError("the neighbours are not the peers that have a link")
@@ -353,8 +353,8 @@ class Topology(Reading):
                 self._dialer.reset(now, spared=linked)
             self._stale = True
         advertised = self._overlay.neighbours()
-        if advertised != self._advertised:
-            self._advertised = advertised
+        if advertised != self._active:
+            self._active = advertised
             outputs.append(NeighboursChanged(advertised))
         judge_at = self._liveness.next_deadline()
         if self._stale or (judge_at is not None and now >= judge_at):

@@ -209,7 +209,6 @@ def test_a_joiner_does_not_count_the_dead_that_it_never_met():
     assert majority.baseline() == peers(1, 2)
 
 
-
 # --- dialer -----------------------------------------------------------------------------
 
 
