@@ -2,21 +2,24 @@
 
 Python holds that `True == 1`, and cannot order text against bytes, so a plain dict or
 sort would mix up elements that differ on the wire. Every lattice here therefore keeps
-its elements as tagged tuples, whose order is the canonical order of its tree. Bounds are
-checked at the tag, once, for local callers (UsageError) and peers (MalformedTree) alike.
+its elements tagged: booleans are replaced by two marks of their own, and all else stays
+what it is, so that an element costs no memory beside itself and compares at full speed;
+`order` gives the canonical order. Bounds are checked at the tag, once, for local callers
+(UsageError) and peers (MalformedTree) alike.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
 from typing import Any, TypeAlias, cast
 
 from meshcrdt.base.limits import DEFAULT_LIMITS
 from meshcrdt.base.tree import INT_MAX, Tree
 from meshcrdt.errors import MalformedTree, UsageError
 
-Tagged: TypeAlias = tuple[Any, ...]
-"""(rank, payload) of a scalar, (5, tagged, ...) of a list; compares and hashes exactly."""
+Tagged: TypeAlias = Any
+"""None, int, bytes, str, a mark for a boolean, or a tuple of these; hashes exactly."""
 
 ELEMENT_DEPTH_MAX = 8
 """Lists within lists in one element; lattices add up to six levels of their own."""
@@ -25,7 +28,28 @@ ENTRIES_MAX = DEFAULT_LIMITS.list_items_max
 TEXT_BYTES_MAX = DEFAULT_LIMITS.text_bytes_max
 BYTES_MAX = DEFAULT_LIMITS.value_bytes_max
 
-_NONE, _BOOL, _INT, _BYTES, _TEXT, _LIST = range(6)
+_RANKS: dict[type, int] = {type(None): 0, int: 2, bytes: 3, str: 4, tuple: 5}
+_BOOL_RANK = 1
+
+
+class _Mark:
+    """What stands for a boolean: equal to itself alone, also after a copy or a pickle."""
+
+    __slots__ = ("_name", "value")
+
+    def __init__(self, name: str, value: bool) -> None:
+        self._name = name
+        self.value = value
+
+    def __reduce__(self) -> str:
+        return self._name
+
+    def __repr__(self) -> str:
+        return self._name
+
+
+TRUE = _Mark("TRUE", True)
+FALSE = _Mark("FALSE", False)
 
 Fault: TypeAlias = type[UsageError] | type[MalformedTree]
 
@@ -38,26 +62,25 @@ def tag(tree: object, *, fault: Fault = UsageError, depth_max: int = ELEMENT_DEP
     """
     match tree:
         case str():
-            return (_TEXT, _checked_text(tree, fault))
+            return _checked_text(tree, fault)
         case bytes():
             if len(tree) > BYTES_MAX:
                 raise fault(f"an element has {len(tree)} bytes: at most {BYTES_MAX} are accepted")
-            return (_BYTES, bytes(tree))
+            return bytes(tree)
         case None:
-            return (_NONE,)
+            return None
         case bool():
-            return (_BOOL, tree)
+            return TRUE if tree else FALSE
         case int():
             if not -INT_MAX - 1 <= tree <= INT_MAX:
                 raise fault(f"{int(tree)} is outside the 64-bit integers that are accepted")
-            return (_INT, int(tree))
+            return int(tree)
         case tuple():
             if depth_max <= 0:
                 raise fault("an element is nested deeper than is accepted")
             if len(tree) > ENTRIES_MAX:
                 raise fault(f"an element has {len(tree)} items: at most {ENTRIES_MAX} are accepted")
-            items = (tag(item, fault=fault, depth_max=depth_max - 1) for item in tree)
-            return (_LIST, *items)
+            return tuple([tag(item, fault=fault, depth_max=depth_max - 1) for item in tree])
         case _:
             raise fault(
                 f"{type(tree).__name__} is not a tree: "
@@ -65,21 +88,58 @@ def tag(tree: object, *, fault: Fault = UsageError, depth_max: int = ELEMENT_DEP
             )
 
 
+def tag_all(
+    trees: Sequence[Any], *, fault: Fault = UsageError, depth_max: int = ELEMENT_DEPTH_MAX
+) -> Sequence[Tagged]:
+    """Return the tagged forms of many elements; `trees` itself where nothing has to change.
+
+    Columns of one plain kind, the usual case, are checked without a step of Python each.
+    """
+    kinds = set(map(type, trees))
+    if kinds == {str}:
+        is_plain = all(map(str.isascii, trees)) and max(map(len, trees)) <= TEXT_BYTES_MAX
+    else:
+        is_plain = kinds == {bytes} and max(map(len, trees)) <= BYTES_MAX
+    if is_plain:
+        return trees
+    return [tag(tree, fault=fault, depth_max=depth_max) for tree in trees]
+
+
+def untag_all(column: tuple[Tagged, ...]) -> tuple[Tree, ...]:
+    """Return the trees of many tagged elements; `column` itself where nothing has to change."""
+    if set(map(type, column)) <= {str, bytes, int, type(None)}:
+        return column
+    return tuple([untag(tagged) for tagged in column])
+
+
 def untag(tagged: Tagged) -> Tree:
     """Return the tree of a tagged element."""
-    if tagged[0] == _LIST:
-        return tuple([untag(item) for item in tagged[1:]])
-    return None if tagged[0] == _NONE else cast("Tree", tagged[1])
+    kind = type(tagged)
+    if kind is tuple:
+        return tuple([untag(item) for item in tagged])
+    return tagged.value if kind is _Mark else cast("Tree", tagged)
 
 
-def tag_text(text: str) -> Tagged:
-    """Return the tagged form of a text that is known to be short and valid."""
-    return (_TEXT, text)
+def order(tagged: Tagged) -> tuple[Any, ...]:
+    """Return what tagged elements are sorted by: none, booleans, numbers, bytes, text, lists."""
+    if tagged is None:
+        return (0,)
+    kind = type(tagged)
+    if kind is tuple:
+        return (5, *[order(item) for item in tagged])
+    if kind is _Mark:
+        return (_BOOL_RANK, tagged.value)
+    return (_RANKS[kind], tagged)
 
 
-def is_text(tagged: Tagged) -> bool:
-    """Return True when the tagged element is text."""
-    return bool(tagged[0] == _TEXT)
+def in_order(tagged: Iterable[Tagged]) -> list[Tagged]:
+    """Return tagged elements in canonical order."""
+    listed = list(tagged)
+    if set(map(type, listed)) in ({str}, {bytes}, {int}):
+        listed.sort()
+    else:
+        listed.sort(key=order)
+    return listed
 
 
 def increasing(previous: Any, current: Any, field: str) -> None:
@@ -89,7 +149,7 @@ def increasing(previous: Any, current: Any, field: str) -> None:
 
 
 def _checked_text(text: str, fault: Fault) -> str:
-    plain = str(text)
+    plain = text if type(text) is str else str(text)
     if plain.isascii():
         size_bytes = len(plain)
     else:

@@ -1,15 +1,16 @@
 """Causal context: exactly which dots a state has seen, live or not.
 
-A version vector holds what is contiguous from 1, a dot cloud what came with gaps (deltas
-arrive in any order); the cloud folds into the vector as gaps close. It never covers a
-dot that was not received (invariant L5), which is what makes absence mean "removed".
-Almeida, Shoker, Baquero, "Delta state replicated data types" (2018), section 7.
+Of each actor it keeps runs of sequence numbers: one run while deltas arrive in order,
+more while there are gaps, which fold together as they close. It never covers a dot that
+was not received (invariant L5), which is what makes absence mean "removed".
+Almeida, Shoker, Baquero, "Delta state replicated data types" (2018), section 7; runs
+instead of a vector and a cloud, so that a delta of many writes names them all at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator
-from typing import Self, TypeAlias
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Self, TypeAlias, TypeVar
 
 from meshcrdt.base.ids import Dot, Epoch, PeerId
 from meshcrdt.base.tree import (
@@ -23,26 +24,43 @@ from meshcrdt.base.tree import (
 )
 from meshcrdt.crdt.canonical import ENTRIES_MAX, CanonicalValue, increasing
 from meshcrdt.crdt.registry import registered
+from meshcrdt.crdt.runs import (
+    NO_RUNS,
+    Runs,
+    covers,
+    is_within,
+    numbers,
+    pairs,
+    runs_of,
+    size,
+    to_steps,
+    union,
+)
 from meshcrdt.errors import CapacityError, MalformedTree
 
 Actor: TypeAlias = tuple[PeerId, Epoch]
 """Who numbers dots: one run of one identity. Its dots count from 1."""
 
-_NO_EXTRAS: frozenset[int] = frozenset()
+
+V = TypeVar("V")
 
 
 @registered("context")
 class Context(CanonicalValue):
     """A set of dots, compact when they are contiguous. `Context()` is empty."""
 
-    __slots__ = ("_extras", "_tops")
+    __slots__ = ("_runs",)
 
-    _tops: dict[Actor, int]
-    _extras: dict[Actor, frozenset[int]]
+    _runs: dict[Actor, Runs]
 
     def __init__(self) -> None:
-        self._tops = {}
-        self._extras = {}
+        self._runs = {}
+
+    @classmethod
+    def _make(cls, runs: dict[Actor, Runs]) -> Self:
+        made = cls()
+        made._runs = runs
+        return made
 
     @classmethod
     def bottom(cls) -> Self:
@@ -52,156 +70,127 @@ class Context(CanonicalValue):
     @classmethod
     def of(cls, dots: Iterable[Dot]) -> Self:
         """Return the context of exactly these dots; each seq is at least 1."""
-        made = cls()
-        grouped: dict[Actor, set[int]] = {}
+        grouped: dict[Actor, list[int]] = {}
         for origin, epoch, seq in dots:
-            grouped.setdefault((origin, epoch), set()).add(seq)
-        for actor, extras in grouped.items():
-            made._fold(actor, 0, extras)
-        return made
-
-    def _fold(self, actor: Actor, top: int, extras: Iterable[int]) -> None:
-        """Set an actor's dots during construction: 1 to `top`, and `extras`, in normal form."""
-        above = {seq for seq in extras if seq > top}
-        while top + 1 in above:
-            top += 1
-            above.remove(top)
-        if top:
-            self._tops[actor] = top
-        if above:
-            self._extras[actor] = frozenset(above)
-        else:
-            self._extras.pop(actor, None)
+            grouped.setdefault((origin, epoch), []).append(seq)
+        return cls._make({actor: runs_of(seqs) for actor, seqs in grouped.items()})
 
     @property
-    def value(self) -> dict[str, tuple[int, tuple[int, ...]]]:
-        """By "origin@epoch": (contiguous up to, dots beyond the first gap)."""
+    def value(self) -> dict[str, tuple[tuple[int, int], ...]]:
+        """By "origin@epoch": the runs (from, to) of sequence numbers, both ends included."""
         return {
-            f"{origin.short}@{epoch}": (
-                self._tops.get((origin, epoch), 0),
-                tuple(sorted(self._extras.get((origin, epoch), _NO_EXTRAS))),
-            )
+            f"{origin.short}@{epoch}": tuple(pairs(self._runs[origin, epoch]))
             for origin, epoch in self.actors()
         }
 
+    @property
+    def runs(self) -> Mapping[Actor, Runs]:
+        """By actor, the flat runs (low, high, low, high, ...); not to be changed."""
+        return self._runs
+
     def actors(self) -> tuple[Actor, ...]:
         """Return every actor with a dot here, in canonical order."""
-        return tuple(sorted(self._tops.keys() | self._extras.keys()))
+        return tuple(sorted(self._runs))
 
     def next_dot(self, origin: PeerId, epoch: Epoch) -> Dot:
         """Return the actor's first dot above all that are here; raises CapacityError at the end."""
-        actor = (origin, epoch)
-        last = max(self._tops.get(actor, 0), max(self._extras.get(actor, _NO_EXTRAS), default=0))
+        runs = self._runs.get((origin, epoch))
+        last = runs[-1] if runs else 0
         if last >= INT_MAX:
             raise CapacityError(f"epoch {epoch} has no dot left: its limit is {INT_MAX}")
         return Dot(origin, epoch, last + 1)
 
     def __contains__(self, dot: Dot) -> bool:
-        actor = dot[:2]
-        seq = dot[2]
-        return 1 <= seq <= self._tops.get(actor, 0) or seq in self._extras.get(actor, _NO_EXTRAS)
+        return covers(self._runs.get((dot[0], dot[1]), NO_RUNS), dot[2])
 
     @property
     def size(self) -> int:
         """The number of dots; at once, however many there are."""
-        return sum(self._tops.values()) + sum(map(len, self._extras.values()))
+        return sum(map(size, self._runs.values()))
 
     def dots(self) -> Iterator[Dot]:
         """Yield every dot, one by one: for a context from outside, ask `size` first."""
-        for (origin, epoch), top in self._tops.items():
-            for seq in range(1, top + 1):
-                yield Dot(origin, epoch, seq)
-        for (origin, epoch), extras in self._extras.items():
-            for seq in extras:
+        for (origin, epoch), runs in self._runs.items():
+            for seq in numbers(runs):
                 yield Dot(origin, epoch, seq)
 
-    def covered(self, dots: Iterable[Dot] | dict[Dot, object]) -> list[Dot]:
-        """Return those of `dots` that are here; `dots` may be any dict or iterable of dots.
+    def among(self, actor: Actor, rows: Mapping[int, V]) -> dict[int, V]:
+        """Return those of an actor's rows, by sequence number, whose dots are here.
 
         Walks whichever side is smaller, so that a small delta costs its own size.
         """
-        if isinstance(dots, dict) and self.size < len(dots):
-            held: Container[Dot] = dots
-            return [dot for dot in self.dots() if dot in held]
-        return [dot for dot in dots if dot in self]
+        runs = self._runs.get(actor)
+        if not runs:
+            return {}
+        if size(runs) < len(rows):
+            return {seq: rows[seq] for seq in numbers(runs) if seq in rows}
+        return {seq: row for seq, row in rows.items() if covers(runs, seq)}
 
     def join(self, other: Self) -> Self:
         """Return the union."""
         large, small = self, other
-        if len(large._tops) + len(large._extras) < len(small._tops) + len(small._extras):
+        if len(large._runs) < len(small._runs):
             large, small = small, large
-        made = type(self)()
-        made._tops = dict(large._tops)
-        made._extras = dict(large._extras)
-        for actor in small._tops.keys() | small._extras.keys():
-            extras = large._extras.get(actor, _NO_EXTRAS) | small._extras.get(actor, _NO_EXTRAS)
-            top = max(large._tops.get(actor, 0), small._tops.get(actor, 0))
-            made._fold(actor, top, extras)
-        return made
+        merged = dict(large._runs)
+        for actor, runs in small._runs.items():
+            merged[actor] = union(merged.get(actor, NO_RUNS), runs)
+        return self._make(merged)
 
     def leq(self, other: Self) -> bool:
         """Return True when every dot here is in `other`."""
-        for actor, top in self._tops.items():
-            # A contiguous run inside `other` lies below its top: normal form has no run beyond.
-            if top > other._tops.get(actor, 0):
-                return False
-        for actor, extras in self._extras.items():
-            top = other._tops.get(actor, 0)
-            theirs = other._extras.get(actor, _NO_EXTRAS)
-            if any(seq > top and seq not in theirs for seq in extras):
-                return False
-        return True
+        theirs = other._runs
+        return all(
+            is_within(runs, theirs.get(actor, NO_RUNS)) for actor, runs in self._runs.items()
+        )
 
     def decompose(self) -> Iterator[Self]:
         """Yield one part per dot, lazily."""
-        for dot in self.dots():
-            yield self.of((dot,))
+        for origin, epoch, seq in self.dots():
+            yield self._make({(origin, epoch): (seq, seq)})
 
     def to_tree(self) -> Tree:
-        """Return ((origin, epoch, top, (seq, ...)), ...) by actor; each seq lies beyond a gap."""
+        """Return ((origin, epoch, (first, distance, distance, ...)), ...) by actor.
+
+        The distances lead from each end of a run to the next end.
+        """
         return tuple(
-            (
-                bytes(actor[0]),
-                epoch_tree(actor[1]),
-                self._tops.get(actor, 0),
-                tuple(sorted(self._extras.get(actor, _NO_EXTRAS))),
-            )
+            (bytes(actor[0]), epoch_tree(actor[1]), to_steps(self._runs[actor]))
             for actor in self.actors()
         )
 
     @classmethod
     def from_tree(cls, tree: Tree) -> Self:
         """Read a tree from outside; raises MalformedTree."""
-        made = cls()
-        items = take_tuple(tree, "context")
+        made: dict[Actor, Runs] = {}
         previous: Actor | None = None
         room = ENTRIES_MAX
-        for item in items:
-            origin, epoch, top_tree, extras_tree = take_tuple(item, "context entry", size=4)
+        for item in take_tuple(tree, "context"):
+            origin, epoch, steps_tree = take_tuple(item, "context entry", size=3)
             actor = (take_peer(origin, "context origin"), take_epoch(epoch, "context epoch"))
             increasing(previous, actor, "context actors")
-            top = take_int(top_tree, "context top")
-            extras = take_tuple(extras_tree, "context dots")
-            room -= 1 + len(extras)
+            steps = take_tuple(steps_tree, "context dots")
+            room -= len(steps)
             if room < 0:
                 raise MalformedTree(f"context has more than {ENTRIES_MAX} entries")
-            if not top and not extras:
-                raise MalformedTree("context names an actor without dots")
-            made._take_actor(actor, top, extras)
+            made[actor] = _take_runs(steps)
             previous = actor
-        return made
-
-    def _take_actor(self, actor: Actor, top: int, extras: tuple[Tree, ...]) -> None:
-        """Read one actor during construction; raises MalformedTree."""
-        if top:
-            self._tops[actor] = top
-        last = top + 1
-        for extra in extras:
-            seq = take_int(extra, "context dot")
-            increasing(last, seq, "context dots, beyond the gap,")
-            last = seq
-        if extras:
-            self._extras[actor] = frozenset(seq for seq in extras if isinstance(seq, int))
+        return cls._make(made)
 
     def _state(self) -> object:
-        return (self._tops, self._extras)
+        return self._runs
+
+
+def _take_runs(steps: tuple[Tree, ...]) -> Runs:
+    """Read the runs of one actor; raises MalformedTree."""
+    if not steps:
+        raise MalformedTree("context names an actor without dots")
+    if len(steps) % 2:
+        raise MalformedTree("context names a run of dots without its end")
+    bounds: list[int] = []
+    at = 0
+    for place, step in enumerate(steps):
+        # Runs of a set are apart: from an end to the next begin there is a gap.
+        low = place % 2 == 0 and (2 if place else 1)
+        at += take_int(step, "context dot, beyond the gap,", low=int(low), high=INT_MAX - at)
+        bounds.append(at)
+    return tuple(bounds)

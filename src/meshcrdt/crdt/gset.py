@@ -14,8 +14,11 @@ from meshcrdt.crdt.canonical import (
     ENTRIES_MAX,
     CanonicalValue,
     Tagged,
+    in_order,
     increasing,
+    order,
     tag,
+    tag_all,
     untag,
 )
 from meshcrdt.crdt.registry import registered
@@ -46,7 +49,7 @@ class GSet(CanonicalValue):
 
     def add(self, *elements: Tree) -> Self:
         """Return the delta that adds elements; what is there already is left out of it."""
-        return self._make(frozenset(map(tag, elements)) - self._elements)
+        return self._make(frozenset(tag_all(elements)) - self._elements)
 
     @property
     def value(self) -> tuple[Tree, ...]:
@@ -57,7 +60,7 @@ class GSet(CanonicalValue):
         return tag(element) in self._elements
 
     def __iter__(self) -> Iterator[Tree]:
-        return map(untag, sorted(self._elements))
+        return map(untag, in_order(self._elements))
 
     def __len__(self) -> int:
         return len(self._elements)
@@ -85,11 +88,11 @@ class GSet(CanonicalValue):
         items = take_tuple(tree, "gset")
         if len(items) > ENTRIES_MAX:
             raise MalformedTree(f"gset has {len(items)} elements: at most {ENTRIES_MAX}")
-        elements: list[Tagged] = []
-        for item in items:
-            element = tag(item, fault=MalformedTree)
-            increasing(elements[-1] if elements else None, element, "gset elements")
-            elements.append(element)
+        elements = tag_all(items, fault=MalformedTree)
+        previous = None
+        for element in map(order, elements):
+            increasing(previous, element, "gset elements")
+            previous = element
         return cls._make(frozenset(elements))
 
     def _state(self) -> object:

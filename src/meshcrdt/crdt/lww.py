@@ -12,7 +12,7 @@ from typing import Self
 
 from meshcrdt.base.ids import PeerId
 from meshcrdt.base.tree import INT_MAX, Tree, take_int, take_peer, take_tuple
-from meshcrdt.crdt.canonical import CanonicalValue, Tagged, tag, untag
+from meshcrdt.crdt.canonical import CanonicalValue, Tagged, order, tag, untag
 from meshcrdt.crdt.registry import registered
 from meshcrdt.errors import CapacityError, MalformedTree, UsageError
 
@@ -75,7 +75,10 @@ class LWWRegister(CanonicalValue):
         """Return True when `other` is written as late or later."""
         if self._written is None:
             return True
-        return other._written is not None and self._written <= other._written
+        mine, theirs = self._written, other._written
+        if theirs is None or mine[:2] != theirs[:2]:
+            return theirs is not None and mine[:2] < theirs[:2]
+        return order(mine[2]) <= order(theirs[2])
 
     def decompose(self) -> Iterator[Self]:
         """Yield the write, if there is one: states are totally ordered."""

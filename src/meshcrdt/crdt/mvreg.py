@@ -11,8 +11,9 @@ from typing import Self
 from meshcrdt.base.ids import Dot
 from meshcrdt.base.tree import Tree
 from meshcrdt.crdt.canonical import tag, untag
-from meshcrdt.crdt.dots import DotStore, Path
+from meshcrdt.crdt.dots import DotStore
 from meshcrdt.crdt.registry import registered
+from meshcrdt.crdt.table import Path
 from meshcrdt.errors import MalformedTree
 
 
@@ -24,16 +25,16 @@ class MVRegister(DotStore):
 
     def write(self, value: Tree, dot: Dot) -> Self:
         """Return the delta that replaces every value seen here; UsageError for a used dot."""
-        return self._write((tag(value),), dot, self._live)
+        return self._write((tag(value),), dot, self._all_spots())
 
     def clear(self) -> Self:
         """Return the delta that removes every value seen here."""
-        return self._erase(self._live)
+        return self._erase(self._all_spots())
 
     @property
     def value(self) -> tuple[Tree, ...]:
         """The values in canonical order: none, one, or several after concurrent writes."""
-        return tuple(untag(path[0]) for path in self._heads())
+        return tuple(map(untag, self._heads()))
 
     @classmethod
     def _check_path(cls, path: Path) -> None:

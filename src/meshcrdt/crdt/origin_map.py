@@ -17,6 +17,7 @@ from meshcrdt.crdt.canonical import (
     CanonicalValue,
     Tagged,
     increasing,
+    order,
     tag,
     untag,
 )
@@ -97,7 +98,7 @@ class OriginMap(CanonicalValue):
         merged = dict(self._entries)
         for origin, entry in other._entries.items():
             held = merged.get(origin)
-            if held is None or held < entry:
+            if held is None or not _at_most(entry, held):
                 merged[origin] = entry
         return self._make(merged)
 
@@ -105,7 +106,8 @@ class OriginMap(CanonicalValue):
         """Return True when `other` has the same or a later entry for each origin."""
         theirs = other._entries
         return all(
-            origin in theirs and entry <= theirs[origin] for origin, entry in self._entries.items()
+            origin in theirs and _at_most(entry, theirs[origin])
+            for origin, entry in self._entries.items()
         )
 
     def decompose(self) -> Iterator[Self]:
@@ -142,3 +144,12 @@ class OriginMap(CanonicalValue):
 
     def _state(self) -> object:
         return self._entries
+
+
+def _at_most(one: _Entry, two: _Entry) -> bool:
+    """Return True when `two` is the same entry or outranks it."""
+    if one is two:
+        return True
+    if one[0] != two[0] or one[1] != two[1]:
+        return one[:2] < two[:2]
+    return order(one[2]) <= order(two[2])

@@ -12,8 +12,9 @@ from typing import Self
 from meshcrdt.base.ids import Dot
 from meshcrdt.base.tree import Tree
 from meshcrdt.crdt.canonical import tag, untag
-from meshcrdt.crdt.dots import DotStore, Path
+from meshcrdt.crdt.dots import DotStore
 from meshcrdt.crdt.registry import registered
+from meshcrdt.crdt.table import Path
 from meshcrdt.errors import MalformedTree
 
 
@@ -25,16 +26,16 @@ class ORSet(DotStore):
 
     def add(self, element: Tree, dot: Dot) -> Self:
         """Return the delta that adds `element`; raises UsageError for a used dot."""
-        path = (tag(element),)
-        return self._write(path, dot, self._dots_at(path))
+        step = tag(element)
+        return self._write((step,), dot, self._spots_at(step))
 
     def remove(self, element: Tree) -> Self:
         """Return the delta that removes `element` as seen here; empty when it is not in."""
-        return self._erase(self._dots_at((tag(element),)))
+        return self._erase(self._spots_at(tag(element)))
 
     def clear(self) -> Self:
         """Return the delta that removes every element seen here."""
-        return self._erase(self._live)
+        return self._erase(self._all_spots())
 
     @property
     def value(self) -> tuple[Tree, ...]:
@@ -42,13 +43,13 @@ class ORSet(DotStore):
         return tuple(self)
 
     def __contains__(self, element: Tree) -> bool:
-        return bool(self._dots_at((tag(element),)))
+        return tag(element) in self._index
 
     def __iter__(self) -> Iterator[Tree]:
-        return (untag(path[0]) for path in self._heads())
+        return map(untag, self._heads())
 
     def __len__(self) -> int:
-        return self._head_count()
+        return len(self._index)
 
     @classmethod
     def _check_path(cls, path: Path) -> None:

@@ -11,6 +11,8 @@ from typing import Any
 
 from meshcrdt.base.tree import Tree
 from meshcrdt.crdt import (
+    BoundedCounter,
+    CausalLengthSet,
     Context,
     DisableWinsFlag,
     EnableWinsFlag,
@@ -22,9 +24,10 @@ from meshcrdt.crdt import (
     ORMap,
     ORSet,
     PNCounter,
+    RemoveWinsSet,
 )
 from meshcrdt.errors import MissingExtra, UsageError
-from meshcrdt.testing.history import STEPS_MAX, History, Operation, Site, histories
+from meshcrdt.testing.history import REPLICAS, STEPS_MAX, History, Operation, Site, histories
 
 try:
     from hypothesis import strategies as st
@@ -34,6 +37,7 @@ except ModuleNotFoundError as error:
 ALPHABET: tuple[Tree, ...] = ("a", b"a", 1, True, 0, False, None, "", ("a",), ((), 1), "é")
 
 MAP_KEYS: tuple[Tree, ...] = ("k", 1, True)
+MAP_STEPS = ("set", "register", "map", "counter", "write", "many", "remove", "clear")
 
 _INT64 = st.integers(-(1 << 63), (1 << 63) - 1)
 
@@ -96,6 +100,36 @@ def change_orset(draw: st.DrawFn, state: ORSet, site: Site) -> ORSet:
             return state.clear()
 
 
+def change_rwset(draw: st.DrawFn, state: RemoveWinsSet, site: Site) -> RemoveWinsSet:
+    """Draw an add or a remove, also of what is not in."""
+    if draw(st.booleans()):
+        return state.add(draw(elements()), site.dot())
+    held = state.value
+    return state.remove(draw(st.sampled_from(held) if held else elements()), site.dot())
+
+
+def change_clset(draw: st.DrawFn, state: CausalLengthSet, site: Site) -> CausalLengthSet:
+    """Draw an add or a remove."""
+    held = state.value
+    if held and draw(st.booleans()):
+        return state.remove(draw(st.sampled_from(held)))
+    return state.add(draw(elements()))
+
+
+def change_bounded(draw: st.DrawFn, state: BoundedCounter, site: Site) -> BoundedCounter:
+    """Draw an increment, or a decrement or transfer of what the site may spend."""
+    room = state.available(site.origin)
+    step = draw(st.sampled_from(("increment", "decrement", "transfer")))
+    if step == "increment" or not room:
+        return state.increment(site.origin, draw(st.integers(0, 5)))
+    by = draw(st.integers(1, room))
+    peers = [Site.number(place).origin for place in range(REPLICAS)]
+    to = draw(st.sampled_from([peer for peer in peers if peer != site.origin]))
+    if step == "decrement":
+        return state.decrement(site.origin, by)
+    return state.transfer(site.origin, to, by)
+
+
 def change_mvreg(draw: st.DrawFn, state: MVRegister, site: Site) -> MVRegister:
     """Draw a write or, seldom, a clear."""
     if draw(st.integers(0, 4)) == 0:
@@ -116,7 +150,15 @@ def change_disable_wins(draw: st.DrawFn, state: DisableWinsFlag, site: Site) -> 
 def change_ormap(draw: st.DrawFn, state: ORMap, site: Site) -> ORMap:
     """Draw a change at a key: nested set, register, map or counter, or a removal."""
     key = draw(st.sampled_from(MAP_KEYS))
-    match draw(st.sampled_from(("set", "register", "map", "counter", "remove", "clear"))):
+    match draw(st.sampled_from(MAP_STEPS)):
+        case "many":
+            keys = draw(st.lists(st.sampled_from(MAP_KEYS), max_size=4))
+            pairs = [(each, draw(elements())) for each in keys]
+            delta = state.write_many(pairs, site.origin, site.epoch)
+            site.seq = max(site.seq, delta.next_dot(site.origin, site.epoch).seq - 1)
+            return delta
+        case "write":
+            return state.write(key, draw(elements()), site.dot())
         case "set":
             return state.update(key, ORSet, lambda inner: change_orset(draw, inner, site))
         case "register":
@@ -133,6 +175,8 @@ def change_ormap(draw: st.DrawFn, state: ORMap, site: Site) -> ORMap:
 
 
 OPERATIONS: dict[type[Any], Operation[Any]] = {
+    BoundedCounter: change_bounded,
+    CausalLengthSet: change_clset,
     Context: change_context,
     DisableWinsFlag: change_disable_wins,
     EnableWinsFlag: change_enable_wins,
@@ -144,6 +188,7 @@ OPERATIONS: dict[type[Any], Operation[Any]] = {
     ORSet: change_orset,
     OriginMap: change_origin_map,
     PNCounter: change_pncounter,
+    RemoveWinsSet: change_rwset,
 }
 """How each of our types is changed."""
 

@@ -10,6 +10,8 @@ import pytest
 from meshcrdt.base.ids import Dot, Epoch, PeerId
 from meshcrdt.base.tree import INT_MAX, Tree
 from meshcrdt.crdt import (
+    BoundedCounter,
+    CausalLengthSet,
     Context,
     DisableWinsFlag,
     EnableWinsFlag,
@@ -21,6 +23,8 @@ from meshcrdt.crdt import (
     ORMap,
     ORSet,
     PNCounter,
+    Removal,
+    RemoveWinsSet,
     name_of,
     registered,
     types,
@@ -31,6 +35,8 @@ from meshcrdt.errors import CapacityError, MalformedTree, UsageError
 
 ANNA, BERT = PeerId(b"a" * 16), PeerId(b"b" * 16)
 EPOCH, LATER = Epoch(1, b"\1" * 8), Epoch(2, b"\1" * 8)
+A = (bytes(ANNA), (1, b"\1" * 8))
+B = (bytes(BERT), (1, b"\1" * 8))
 
 
 def dot(seq: int, origin: PeerId = ANNA, epoch: Epoch = EPOCH) -> Dot:
@@ -157,24 +163,25 @@ def test_origin_map_takes_only_later_dots_and_epochs_outrank() -> None:
 
 def test_context_compacts_as_gaps_close_and_never_covers_more() -> None:
     gap = Context.of([dot(1), dot(3), dot(5)])
-    assert gap.value == {f"{ANNA.short}@{EPOCH}": (1, (3, 5))}
+    assert gap.value == {f"{ANNA.short}@{EPOCH}": ((1, 1), (3, 3), (5, 5))}
     assert dot(2) not in gap
     assert dot(0) not in gap
     assert gap.next_dot(ANNA, EPOCH) == dot(6)
     whole = gap.join(Context.of([dot(2), dot(4)]))
-    assert whole.value == {f"{ANNA.short}@{EPOCH}": (5, ())}
+    assert whole.value == {f"{ANNA.short}@{EPOCH}": ((1, 5),)}
     assert whole.size == 5
     assert sorted(whole.dots()) == [dot(seq) for seq in range(1, 6)]
-    full = Context.from_tree(((bytes(ANNA), (1, b"\1" * 8), INT_MAX, ()),))
+    full = Context.from_tree(((*A, (1, INT_MAX - 1)),))
     assert full.size == INT_MAX
-    assert full.covered({dot(7): 1, dot(7, BERT): 1}) == [dot(7)]
+    assert full.among((ANNA, EPOCH), {7: "x"}) == {7: "x"}
+    assert full.among((BERT, EPOCH), {7: "x"}) == {}
     with pytest.raises(CapacityError):
         full.next_dot(ANNA, EPOCH)
 
 
 def test_a_state_that_claims_every_dot_costs_nothing_to_join() -> None:
     """A hostile context must not be walked dot by dot."""
-    claim = ORSet.from_tree((((bytes(ANNA), (1, b"\1" * 8), INT_MAX, ()),), ()))
+    claim = ORSet.from_tree((((*A, (1, INT_MAX - 1)),), ()))
     mine = ORSet().add("x", dot(1)).join(ORSet().add("y", dot(1, BERT)))
     assert mine.join(claim).value == ("y",)
     assert mine.leq(mine.join(claim))
@@ -196,10 +203,10 @@ def test_orset_keeps_one_dot_an_element_and_no_tombstone() -> None:
     for seq in range(1, 101):
         held = held.join(held.add("x", dot(seq)))
     tree = held.to_tree()
-    assert tree == (((bytes(ANNA), (1, b"\1" * 8), 100, ()),), ((("x",), ((0, 100),)),))
+    assert tree == (((*A, (1, 99)),), ((0, "", (100,), ("x",)),))
     emptied = held.join(held.clear())
     assert emptied.value == ()
-    assert emptied.to_tree() == (((bytes(ANNA), (1, b"\1" * 8), 100, ()),), ())
+    assert emptied.to_tree() == (((*A, (1, 99)),), ())
     assert held.remove("absent") == ORSet.bottom()
 
 
@@ -241,7 +248,7 @@ def test_map_nests_and_its_deltas_stay_small() -> None:
     removed = held.join(held.remove("deep"))
     assert "deep" not in removed
     assert removed.kinds("deep") == ()
-    assert removed.context.value == {f"{ANNA.short}@{EPOCH}": (51, ())}
+    assert removed.context.value == {f"{ANNA.short}@{EPOCH}": ((1, 51),)}
 
 
 def test_map_keeps_types_of_one_key_apart() -> None:
@@ -313,10 +320,6 @@ def test_registry_names_types_and_refuses_doubles() -> None:
     assert name_of(GSet) == "gset"
 
 
-A = (bytes(ANNA), (1, b"\1" * 8))
-B = (bytes(BERT), (1, b"\1" * 8))
-
-
 @pytest.mark.parametrize(
     ("kind", "tree", "reason"),
     [
@@ -339,32 +342,71 @@ B = (bytes(BERT), (1, b"\1" * 8))
         (OriginMap, ((*A, 0, None),), "accepted"),
         (OriginMap, ((*A, 1, None), (*A, 2, None)), "order"),
         (OriginMap, ((*A, 1, None),) * (ENTRIES_MAX + 1), "at most"),
-        (Context, ((*A, 0, ()),), "without dots"),
-        (Context, ((*A, 1, (2,)),), "gap"),
-        (Context, ((*A, 0, (1,)),), "gap"),
-        (Context, ((*A, 1, (4, 3)),), "gap"),
-        (Context, ((*A, 1, (4, 4)),), "gap"),
-        (Context, ((*B, 1, ()), (*A, 1, ())), "order"),
-        (Context, ((*A, 0, tuple(range(2, ENTRIES_MAX + 2))),), "more than"),
-        (ORSet, (((*A, 1, ()),), ((("x",), ()),)), "no dots"),
-        (ORSet, (((*A, 1, ()),), ((("x",), ((0, 2),)),)), "not in the context"),
-        (ORSet, (((*A, 1, ()),), ((("x",), ((1, 1),)),)), "accepted"),
-        (ORSet, ((), ((("x",), ((0, 1),)),)), "accepted"),
-        (ORSet, (((*A, 2, ()),), ((("x",), ((0, 2), (0, 1))),)), "order"),
-        (ORSet, (((*A, 1, ()),), ((("x",), ((0, 1),)), (("y",), ((0, 1),)))), "two places"),
-        (ORSet, (((*A, 2, ()),), ((("y",), ((0, 1),)), (("x",), ((0, 2),)))), "order"),
-        (ORSet, (((*A, 1, ()),), (((), ((0, 1),)),)), "one element"),
-        (MVRegister, (((*A, 1, ()),), ((("x", "y"), ((0, 1),)),)), "one value"),
-        (EnableWinsFlag, (((*A, 1, ()),), (((True,), ((0, 1),)),)), "none is expected"),
-        (DisableWinsFlag, (((*A, 1, ()),), (((1,), ((0, 1),)),)), "not a boolean"),
-        (ORMap, (((*A, 1, ()),), ((("k",), ((0, 1),)),)), "type name"),
-        (ORMap, (((*A, 1, ()),), ((("k", 1), ((0, 1),)),)), "type name"),
-        (ORMap, (((*A, 1, ()),), ((("k", "nope", 1), ((0, 1),)),)), "not registered"),
-        (ORMap, (((*A, 1, ()),), ((("k", "orset"), ((0, 1),)),)), "one element"),
-        (ORMap, (((*A, 1, ()),), ((("k", "gset", ()), ((0, 1),)),)), "empty"),
-        (ORMap, (((*A, 1, ()),), ((("k", "gset", ("b", "a")), ((0, 1),)),)), "order"),
-        (ORMap, (((*A, 1, ()),), ((("k", "gset"), ((0, 1),)),)), "3 are expected"),
-        (ORMap, (((*A, 1, ()),), ((("k", "ormap") * 20, ((0, 1),)),)), "at most 32"),
+        (Context, ((*A, ()),), "without dots"),
+        (Context, ((*A, (1,)),), "without its end"),
+        (Context, ((*A, (0, 1)),), "accepted"),
+        (Context, ((*A, (1, 0, 1, 0)),), "gap"),
+        (Context, ((*A, (1, -1)),), "gap"),
+        (Context, ((*A, (2, INT_MAX - 1)),), "accepted"),
+        (Context, ((*B, (1, 0)), (*A, (1, 0))), "order"),
+        (Context, ((*A, (1, 1)), (*A, (1, 1))), "order"),
+        (Context, ((*A, (2,) * (ENTRIES_MAX + 2)),), "more than"),
+        (ORSet, (((*A, (1, 0)),), ((0, "", (), ()),)), "no dots"),
+        (ORSet, (((*A, (1, 0)),), ((0, "", (2,), ("x",)),)), "not in the context"),
+        (ORSet, (((*A, (1, 0, 2, 0)),), ((0, "", (1, 1), ("x", "y")),)), "not in the context"),
+        (ORSet, (((*A, (1, 0)),), ((1, "", (1,), ("x",)),)), "accepted"),
+        (ORSet, ((), ((0, "", (1,), ("x",)),)), "accepted"),
+        (ORSet, (((*A, (1, 1)),), ((0, "", (2, -1), ("x", "x")),)), "order"),
+        (ORSet, (((*A, (1, 1)),), ((0, "", (1, 0), ("x", "x")),)), "order"),
+        (ORSet, (((*A, (1, 1)),), ((0, "", (1, True), ("x", "x")),)), "whole numbers"),
+        (ORSet, (((*A, (1, 1)),), ((0, "", (1,), ("x",)), (0, "", (2,), ("y",)))), "order"),
+        (
+            ORSet,
+            (((*A, (1, 0)), (*B, (1, 0))), ((1, "", (1,), ("x",)), (0, "", (1,), ("x",)))),
+            "order",
+        ),
+        (ORSet, (((*A, (1, 0)),), ((0, "", (1,), ("x",), ("y",)),)), "one element"),
+        (ORSet, (((*A, (1, 0)),), ((0, "", (1,)),)), "at least 4"),
+        (ORSet, (((*A, (1, 1)),), ((0, "", (1, 1), ("x",)),)), "2 are expected"),
+        (ORSet, (((*A, (1, 0)),), ((0, "orset", (1,), ("x",)),)), "only maps"),
+        (ORSet, (((*A, (1, 0)),), ((0, "", (1,), *((("x",),) * 33)),)), "at most 32"),
+        (RemoveWinsSet, (((*A, (1, 0)),), ((0, "", (1,), ("x",)),)), "element, boolean"),
+        (RemoveWinsSet, (((*A, (1, 0)),), ((0, "", (1,), ("x",), (1,)),)), "element, boolean"),
+        (CausalLengthSet, (("x", 0),), "accepted"),
+        (CausalLengthSet, (("x", 1), ("x", 2)), "order"),
+        (CausalLengthSet, (("y", 1), ("x", 1)), "order"),
+        (CausalLengthSet, (("x", 1),) * (ENTRIES_MAX + 1), "at most"),
+        (BoundedCounter, ((), (), ()), "2 are expected"),
+        (BoundedCounter, (((bytes(ANNA), bytes(ANNA), 0),), ()), "accepted"),
+        (BoundedCounter, (((bytes(ANNA), 1),), ()), "3 are expected"),
+        (BoundedCounter, ((), ((bytes(BERT), 1), (bytes(ANNA), 1))), "order"),
+        (BoundedCounter, (((bytes(ANNA), bytes(ANNA), 1),) * 2, ()), "order"),
+        (BoundedCounter, ((), ((bytes(ANNA), 1),) * (ENTRIES_MAX + 1)), "at most"),
+        (MVRegister, (((*A, (1, 0)),), ((0, "", (1,), ("x",), ("y",)),)), "one value"),
+        (EnableWinsFlag, (((*A, (1, 0)),), ((0, "", (1,), (1,)),)), "not true"),
+        (DisableWinsFlag, (((*A, (1, 0)),), ((0, "", (1,), (1,)),)), "not a boolean"),
+        (ORMap, (((*A, (1, 0)),), ((0, "", (1,), ("k",)),)), "type name"),
+        (ORMap, (((*A, (1, 0)),), ((0, "", (1,), ("k",), ("x",)),)), "type name"),
+        (ORMap, (((*A, (1, 0)),), ((0, "nope", (1,), ("k",), (1,)),)), "not registered"),
+        (ORMap, (((*A, (1, 0)),), ((0, "orset", (1,), ("k",)),)), "type name"),
+        (ORMap, (((*A, (1, 0)),), ((0, "orset", (1,), ("k",), ("x",), ("y",)),)), "one element"),
+        (ORMap, (((*A, (1, 0)),), ((0, "mvreg", (1,), ("k",), ("x",), ("y",)),)), "one value"),
+        (ORMap, (((*A, (1, 0)),), ((0, "gset", (1,), ("k",), ((),)),)), "empty"),
+        (ORMap, (((*A, (1, 0)),), ((0, "gset", (1,), ("k",), (("b", "a"),)),)), "order"),
+        (ORMap, (((*A, (1, 0)),), ((0, "gset", (1,), ("k",), ("a",), ("b",)),)), "3 are expected"),
+        (
+            ORMap,
+            (
+                ((*A, (1, 1)),),
+                ((0, "mvreg", (1,), ("k",), ("v",)), (0, "orset", (1,), ("k",), ("v",))),
+            ),
+            "two places",
+        ),
+        (Removal, ((), ()), "0 steps"),
+        (Removal, (("k", "ormap"), ()), "2 steps"),
+        (Removal, (("k",), ((*B, 1), (*A, 1))), "order"),
+        (Removal, (("k",), ((*A, 0),)), "accepted"),
+        (Removal, (("k",), ((*A, 1),) * (ENTRIES_MAX + 1)), "at most"),
     ],
 )
 def test_malformed_trees_are_refused(kind: Any, tree: Tree, reason: str) -> None:
@@ -373,15 +415,15 @@ def test_malformed_trees_are_refused(kind: Any, tree: Tree, reason: str) -> None
 
 
 def test_too_many_live_dots_are_refused() -> None:
-    dots = tuple((0, seq) for seq in range(1, ENTRIES_MAX + 2))
+    many = ENTRIES_MAX + 1
     with pytest.raises(MalformedTree, match="are live"):
-        ORSet.from_tree((((*A, INT_MAX, ()),), ((("x",), dots),)))
+        ORSet.from_tree((((*A, (1, many)),), ((0, "", (1,) * many, ("x",) * many),)))
 
 
 def test_hostile_states_that_disagree_about_a_dot_still_join_alike() -> None:
     """One dot at two elements: nobody honest makes it; the laws hold, and both are dead."""
-    one = ORSet.from_tree((((*A, 1, ()),), ((("x",), ((0, 1),)),)))
-    two = ORSet.from_tree((((*A, 1, ()),), ((("y",), ((0, 1),)),)))
+    one = ORSet.from_tree((((*A, (1, 0)),), ((0, "", (1,), ("x",)),)))
+    two = ORSet.from_tree((((*A, (1, 0)),), ((0, "", (1,), ("y",)),)))
     assert one.join(two) == two.join(one)
     assert one.join(two).value == ()
     assert not one.leq(two)

@@ -12,6 +12,7 @@ from hypothesis import Phase, settings
 from hypothesis import strategies as st
 
 import meshcrdt.testing
+from meshcrdt.base.ids import Dot
 from meshcrdt.base.tree import Tree
 from meshcrdt.crdt import Context, GCounter, GSet, LWWRegister, MVRegister, OriginMap, ORMap, ORSet
 from meshcrdt.errors import MissingExtra, UsageError
@@ -28,8 +29,9 @@ class ForgetfulORSet(ORSet):
         return joined.remove_first() if len(joined) > 2 else joined
 
     def remove_first(self) -> Self:
-        gone = next(iter(self._live))
-        return self._make({d: p for d, p in self._live.items() if d != gone}, self._context)
+        first, dots = next(iter(self._rows.items()))
+        seq = next(iter(dots))
+        return self.join(self._make({}, Context.of([Dot(*first, seq)])))
 
 
 class ResurrectingORSet(ORSet):
@@ -38,7 +40,10 @@ class ResurrectingORSet(ORSet):
     __slots__ = ()
 
     def join(self, other: Self) -> Self:
-        return self._make(self._live | other._live, self._context.join(other._context))
+        rows = {actor: dict(dots) for actor, dots in self._rows.items()}
+        for actor, dots in other._rows.items():
+            rows.setdefault(actor, {}).update(dots)
+        return self._make(rows, self._context.join(other._context))
 
 
 class RevivingLeqORSet(ORSet):
@@ -136,7 +141,7 @@ class MutatingContext(Context):
 
     def join(self, other: Self) -> Self:
         joined = super().join(other)
-        self._tops = joined._tops
+        self._runs = joined._runs
         return joined
 
 
