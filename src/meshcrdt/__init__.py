@@ -15,6 +15,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from meshcrdt.base.ids import Dot, Epoch, PeerId
     from meshcrdt.base.limits import Limits
+    from meshcrdt.crdt.bounded import BoundedCounter
+    from meshcrdt.crdt.clset import CausalLengthSet
+    from meshcrdt.crdt.context import Context
     from meshcrdt.crdt.flags import DisableWinsFlag, EnableWinsFlag
     from meshcrdt.crdt.gcounter import GCounter
     from meshcrdt.crdt.gset import GSet
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     from meshcrdt.crdt.ormap import ORMap
     from meshcrdt.crdt.orset import ORSet
     from meshcrdt.crdt.pncounter import PNCounter
+    from meshcrdt.crdt.rwset import RemoveWinsSet
     from meshcrdt.errors import MeshError, NotReached, NotReady, UsageError
     from meshcrdt.ipam.outcomes import (
         Allocated,
@@ -53,9 +57,12 @@ __version__ = "0.1.0"
 _HOMES = {
     "ABSENT": "mesh.watch",
     "Allocated": "ipam.outcomes",
+    "BoundedCounter": "crdt.bounded",
+    "CausalLengthSet": "crdt.clset",
     "Change": "mesh.watch",
     "Cidr": "ranges.cidr",
     "Claimed": "ipam.outcomes",
+    "Context": "crdt.context",
     "DisableWinsFlag": "crdt.flags",
     "Discovery": "topology.dialer",
     "Dot": "base.ids",
@@ -86,6 +93,7 @@ _HOMES = {
     "Recovering": "ipam.outcomes",
     "Refused": "ipam.outcomes",
     "Released": "ipam.outcomes",
+    "RemoveWinsSet": "crdt.rwset",
     "Security": "mesh.birth",
     "Snapshot": "mesh.watch",
     "Targets": "node.events",
@@ -98,9 +106,12 @@ _HOMES = {
 __all__ = [
     "ABSENT",
     "Allocated",
+    "BoundedCounter",
+    "CausalLengthSet",
     "Change",
     "Cidr",
     "Claimed",
+    "Context",
     "DisableWinsFlag",
     "Discovery",
     "Dot",
@@ -131,6 +142,7 @@ __all__ = [
     "Recovering",
     "Refused",
     "Released",
+    "RemoveWinsSet",
     "Security",
     "Snapshot",
     "Targets",

@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 
 from meshcrdt.crdt import (
+    BoundedCounter,
+    CausalLengthSet,
     DisableWinsFlag,
     EnableWinsFlag,
     GCounter,
@@ -24,6 +26,7 @@ from meshcrdt.crdt import (
     ORMap,
     ORSet,
     PNCounter,
+    RemoveWinsSet,
 )
 from meshcrdt.testing import Site
 
@@ -120,6 +123,40 @@ CASES: dict[str, tuple[Callable[[Site], Any], tuple[Change, Change, Change]]] = 
             lambda state, site: state.put(
                 "k", state.get("k", GCounter).increment(site.origin), site.dot()
             ),
+        ),
+    ),
+    "remove wins": (
+        lambda site: RemoveWinsSet().add("x", site.dot()),
+        (
+            lambda state, site: state.add("x", site.dot()),
+            lambda state, site: state.remove("x", site.dot()),
+            lambda state, site: state.add("y", site.dot()),
+        ),
+    ),
+    "causal length": (
+        lambda site: CausalLengthSet().add("x"),
+        (
+            lambda state, site: state.remove("x"),
+            lambda state, site: state.remove("x").join(state.add("y")),
+            lambda state, site: state.add("x"),
+        ),
+    ),
+    "bounded counter": (
+        lambda site: BoundedCounter().increment(site.origin, 5),
+        (
+            lambda state, site: state.transfer(site.origin, Site.number(1).origin, 2),
+            lambda state, site: state.increment(site.origin, 3),
+            lambda state, site: state.increment(site.origin).join(
+                state.join(state.increment(site.origin)).decrement(site.origin)
+            ),
+        ),
+    ),
+    "ormap of registers": (
+        lambda site: ORMap().write_many([("a", 1), ("b", 1)], site.origin, site.epoch),
+        (
+            lambda state, site: state.write("a", 2, state.next_dot(site.origin, site.epoch)),
+            lambda state, site: state.write_many({"a": 3, "c": 3}, site.origin, site.epoch),
+            lambda state, site: state.remove("a", "b"),
         ),
     ),
     "origin map": (

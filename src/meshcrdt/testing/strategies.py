@@ -111,9 +111,9 @@ def change_rwset(draw: st.DrawFn, state: RemoveWinsSet, site: Site) -> RemoveWin
 def change_clset(draw: st.DrawFn, state: CausalLengthSet, site: Site) -> CausalLengthSet:
     """Draw an add or a remove."""
     held = state.value
-    if held and draw(st.booleans()):
-        return state.remove(draw(st.sampled_from(held)))
-    return state.add(draw(elements()))
+    if draw(st.booleans()):
+        return state.add(draw(elements()))
+    return state.remove(draw(st.sampled_from(held) if held else elements()))
 
 
 def change_bounded(draw: st.DrawFn, state: BoundedCounter, site: Site) -> BoundedCounter:
