@@ -12,7 +12,7 @@ import trio
 
 from meshcrdt.abc import Lattice
 from meshcrdt.base.hosts import parse_peer_address
-from meshcrdt.base.ids import PeerId
+from meshcrdt.base.ids import Epoch, PeerId
 from meshcrdt.crdt import ORMap
 from meshcrdt.errors import NotReady, UsageError
 from meshcrdt.mesh.arguments import text, texts, wait_s
@@ -84,6 +84,11 @@ class Mesh:
         """The cluster id, 32 hex digits; None until this node has joined one."""
         core = self.node.core
         return None if core is None else core.genesis.cluster
+
+    @property
+    def epoch(self) -> Epoch:
+        """This run of this identity: with the peer's id it numbers the dots of types."""
+        return self.node.epoch
 
     @property
     def universes(self) -> tuple[str, ...]:
