@@ -60,6 +60,8 @@ class OverlayWorld:
     dials_through: Callable[[int, int], bool] = lambda source, target: True
     reaches: Callable[[int, int], bool] = lambda source, target: False
     rtt_s: Callable[[int, int], float] = lambda source, target: 0.03
+    hidden: set[int] = Factory(set)
+    """Nodes that dial but cannot be dialled."""
     loss: float = 0.0
     now: float = 0.0
     nodes: dict[int, Member] = Factory(dict)
@@ -265,7 +267,8 @@ class OverlayWorld:
             return
         self.dials += 1
         node.dialling.add(target)
-        if not self.nodes[target].up or not self.dials_through(node.number, target):
+        other = self.nodes[target]
+        if not other.up or target in self.hidden or not self.dials_through(node.number, target):
             self.later(5.0, lambda: self._failed(node, target))
         else:
             self.later(2 * self._latency(), lambda: self._opened(node, target))

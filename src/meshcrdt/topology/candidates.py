@@ -104,6 +104,10 @@ class Candidates:
         """Return the failure domain that a member declares, or the empty text."""
         return self._domain_of.get(peer, "")
 
+    def size_of(self, domain: str) -> int:
+        """Return how many members declare a failure domain."""
+        return len(self._in_domain.get(domain, ()))
+
     def domains(self) -> Iterable[str]:
         """Return the failure domains that members declare."""
         return self._in_domain

@@ -204,7 +204,7 @@ class Overlay(Seeking):
 
     def seeds(self, now: float) -> Seeds:
         """Return whether configured addresses are needed: while the view is thin, or empty."""
-        if self.mode() is not Mode.PARTIAL or not len(self._slots):
+        if self.mode() is not Mode.PARTIAL or not len(self._slots) or now < self._seeds_until:
             return Seeds.WANTED
         since = self._thin_since
         late = since is not None and now >= since + self._limits.overlay_seed_after_s
@@ -242,16 +242,14 @@ class Overlay(Seeking):
 
     def _reached(self, slot: Slot, sought: Sought | None, now: float) -> list[OverlayOutput]:
         """Decide what a link that this node dialled is for, in a large cluster."""
-        if sought is None:
-            if self._needs() > 0:
-                return [self._ask(slot, self._priority(now), now)]
-            return []
-        if sought.for_good:
+        if sought is None and self._needs() > 0:
+            return [self._ask(slot, self._priority(now), now)]
+        if sought is not None and sought.for_good:
             high = sought.priority is Priority.HIGH
             if not high and not self._has_room():
                 return []
             return [self._ask(slot, Priority.HIGH if high else self._priority(now), now)]
-        slot.purpose = Purpose.PROBE
+        slot.purpose = Purpose.CONTACT if sought is None else Purpose.PROBE
         if not self._sight.reaches(slot.peer):
             # Two components meet here, and perhaps nowhere else.
             return [self._ask(slot, Priority.HIGH, now)]

@@ -75,6 +75,10 @@ class Probing:
         """Return when the next dial is due, or None."""
         return min((at for at in (self._at, self._mix_at) if at is not None), default=None)
 
+    def skip(self, now: float) -> None:
+        """Wait anew: this turn was used otherwise."""
+        self._wait(self._alive, now)
+
     def pick(
         self,
         roster: Roster,

@@ -26,6 +26,10 @@ SHUFFLES_MAX = 5
 AGAIN_S = 1.0
 """A thin view that found nobody to ask looks again after so long."""
 DOMAIN_RETRY_S = 10.0
+SEED_SHARE = 0.2
+"""Share of the dials out of view that go to the configured addresses."""
+SEEDS_S = 3.0
+"""So long they are needed then."""
 
 
 @frozen
@@ -60,6 +64,7 @@ class Seeking(Neighbourhood):
         self._shuffle_at: float | None = None
         self._shuffles = 0
         self._domain_at = 0.0
+        self._seeds_until = 0.0
         self._acted_at = 0.0
         self._retired = False
 
@@ -97,7 +102,11 @@ class Seeking(Neighbourhood):
         if need <= 0:
             if domains and now >= self._domain_at:
                 self._domain_at = now + DOMAIN_RETRY_S
-                self._dial_one(now, self._dice.choice(domains), Priority.HIGH)
+                domain = self._dice.choice(domains)
+                links = self._candidates.size_of(domain) * self._limits.overlay_active_min
+                # A domain too small to serve everybody is for those who find room there.
+                enough = links >= self._candidates.known()
+                self._dial_one(now, domain, Priority.HIGH if enough else Priority.LOW)
             return
         for_good = sum(sought.for_good for sought in self._sought.values())
         # One more than needed: some of those that are asked have gone, or refuse.
@@ -124,8 +133,14 @@ class Seeking(Neighbourhood):
         """Dial a random member out of view, when it is this node's turn."""
         if not len(self._slots):
             return  # isolated: all that is dialled is out of view
-        self._probing.tune(self._candidates.living(), now)
+        crowd = self._candidates.living() + len(self._candidates.hearsay)
+        self._probing.tune(crowd, now)
         if not self._probing.due(now):
+            return
+        if self._dice.chance(SEED_SHARE):
+            # Islands that joined through different seeds know nothing of each other's members.
+            self._probing.skip(now)
+            self._seeds_until = now + SEEDS_S
             return
         picked = self._probing.pick(
             self._candidates.roster,
@@ -174,7 +189,6 @@ class Seeking(Neighbourhood):
         if self._thin_since is not None:
             seeds_at = self._thin_since + self._limits.overlay_seed_after_s
             yield seeds_at if seeds_at > self._acted_at else None
-        if self._domain_at > self._acted_at:
-            yield self._domain_at
+        yield from (at for at in (self._domain_at, self._seeds_until) if at > self._acted_at)
         if len(self._slots):
             yield self._probing.next_deadline()
