@@ -8,6 +8,7 @@ signed; a broken rule of replication shows up as a Violation.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 
 from meshcrdt.base.dice import Dice
@@ -23,6 +24,7 @@ from meshcrdt.gossip import (
     Put,
     Quarantined,
     Replica,
+    Spread,
     Store,
     StreamChanged,
     ToLink,
@@ -77,6 +79,8 @@ class Host:
             dice=dice,
             limits=self.world.limits,
             verify=cached_verify,
+            adjacent=self.world.adjacent,
+            spread=self.world.spread,
         )
         self.gone, self.shown = {}, {}
         self.perform(self.replica.load(self.disk, self.world.now))
@@ -176,7 +180,21 @@ class Host:
 
 
 class World:
-    def __init__(self, count: int, *, seed: int = 0, limits: Limits = LIMITS) -> None:
+    """Hosts that are all linked to each other, or by the given pairs only."""
+
+    def __init__(
+        self,
+        count: int,
+        *,
+        seed: int = 0,
+        limits: Limits = LIMITS,
+        pairs: Iterable[tuple[int, int]] | None = None,
+        spread: Spread = Spread.TREE,
+        sees_links: bool = False,
+    ) -> None:
+        self.spread = spread
+        self.sees_links = sees_links
+        self.open_links: set[frozenset[PeerId]] = set()
         self.seed = seed
         self.limits = limits
         self.now = 0.0
@@ -191,13 +209,21 @@ class World:
         self.hosts = [Host(self, number) for number in range(count)]
         for host in self.hosts:
             host.start()
-        for a in range(count):
-            for b in range(a + 1, count):
+        every = [(a, b) for a in range(count) for b in range(a + 1, count)]
+        self.pairs = {frozenset(pair) for pair in (every if pairs is None else pairs)}
+        for a, b in every:
+            if frozenset((a, b)) in self.pairs:
                 self.open(a, b)
 
     # --- links: the link number on one host is the number of the other ------------------
 
+    def adjacent(self, one: PeerId, other: PeerId) -> bool:
+        return self.sees_links and frozenset((one, other)) in self.open_links
+
     def open(self, a: int, b: int) -> None:
+        ends = (self.hosts[a], self.hosts[b])
+        if all(host.replica is not None for host in ends):
+            self.open_links.add(frozenset(host.peer for host in ends))
         for one, other in ((a, b), (b, a)):
             host = self.hosts[one]
             if host.replica is not None and self.hosts[other].replica is not None:
@@ -206,13 +232,14 @@ class World:
 
     def close(self, a: int, b: int) -> None:
         self.wire = [item for item in self.wire if {item[0], item[1]} != {a, b}]
+        self.open_links.discard(frozenset((self.hosts[a].peer, self.hosts[b].peer)))
         for one, other in ((a, b), (b, a)):
             replica = self.hosts[one].replica
             if replica is not None:
                 self.hosts[one].perform(replica.link_closed(other, self.now))
 
     def partition(self, a: int, b: int) -> None:
-        if frozenset((a, b)) not in self.cut:
+        if frozenset((a, b)) not in self.cut and frozenset((a, b)) in self.pairs:
             self.cut.add(frozenset((a, b)))
             self.close(a, b)
 
@@ -234,7 +261,7 @@ class World:
             return
         self.hosts[number].start()
         for other in range(len(self.hosts)):
-            if other != number and frozenset((number, other)) not in self.cut:
+            if other != number and frozenset((number, other)) in self.pairs - self.cut:
                 self.open(min(number, other), max(number, other))
 
     def transmit(self, host: Host, link: int, data: bytes) -> None:
@@ -273,6 +300,14 @@ class World:
             due = host.replica.next_deadline()
             if due is not None and due <= self.now:
                 host.perform(host.replica.handle_timeout(self.now))
+                host.settle()
+
+    def beat(self) -> None:
+        """Let heartbeats show both ends of every open link the other's roots."""
+        shown = [host.running.root_prefix() if host.replica else b"" for host in self.hosts]
+        for host in self.hosts:
+            for link in sorted(host.replica._context.links) if host.replica else ():
+                host.perform(host.running.root_seen(link, shown[link], self.now))
                 host.settle()
 
     def rounds(self, count: int) -> None:

@@ -23,6 +23,7 @@ from meshcrdt.gossip.outputs import (
 )
 from meshcrdt.gossip.reading import Explanation
 from meshcrdt.gossip.replica import Replica, ReplicaStatistics
+from meshcrdt.gossip.tree_messages import Spread
 
 __all__ = [
     "VOLATILE_PREFIX",
@@ -45,6 +46,7 @@ __all__ = [
     "ReceiptOutput",
     "Replica",
     "ReplicaStatistics",
+    "Spread",
     "Store",
     "StreamChanged",
     "ToLink",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from meshcrdt.base.ids import PeerId
+from meshcrdt.gossip.announcer import Announcer
 from meshcrdt.gossip.broadcast import Broadcast
 from meshcrdt.gossip.channels import Kind, kind_of
 from meshcrdt.gossip.context import Context, Settled
@@ -30,6 +30,7 @@ class Adopter:
         self,
         context: Context,
         broadcast: Broadcast,
+        announcer: Announcer,
         *,
         want: Callable[[StreamKey, int | None], None],
         adopted: Callable[[StreamKey, frozenset[bytes]], None],
@@ -38,13 +39,14 @@ class Adopter:
     ) -> None:
         self._context = context
         self._broadcast = broadcast
+        self._announcer = announcer
         self._want = want
         self._adopted = adopted
         self._replaced = replaced
         self._busy = busy
         self.parking = Parking()
 
-    def offer(self, state: State, link: int | None) -> None:
+    def offer(self, state: State, link: int | None, hops: int = 0) -> None:
         """Take a proved state: merge it when its deps are held, else let it wait for them."""
         held = self._context.holdings.ref
         ref = held(state.header.stream)
@@ -52,9 +54,9 @@ class Adopter:
             return
         channel = state.header.channel
         if not unmet(state, held) and not self.parking.in_channel(channel):
-            self._merge(state, link)
+            self._merge(state, link, hops)
             return
-        self.parking.put(Parked(state, link))
+        self.parking.put(Parked(state, link, hops))
         self.release(channel)
         for dep in unmet(state, held):
             self._want(StreamKey(channel, dep.origin), link)
@@ -66,9 +68,9 @@ class Adopter:
             if not ready:
                 return
             for parked in ready:
-                self._merge(parked.state, parked.link)
+                self._merge(parked.state, parked.link, parked.hops)
 
-    def _merge(self, state: State, link: int | None) -> None:
+    def _merge(self, state: State, link: int | None, hops: int) -> None:
         context = self._context
         key = state.header.stream
         before = context.holdings.state(key)
@@ -76,23 +78,25 @@ class Adopter:
         changed = frozenset(changed_keys(old_tree, state.tree))
         if kind_of(key.channel) is Kind.DURABLE:
             context.store(state_rows(state, changed), (Settled(key, state.ref),))
-        self.enter(state, changed, link=link)
+        self.enter(state, changed, link=link, hops=hops)
         self._replaced(before, state, link)
 
-    def enter(self, state: State, changed: frozenset[bytes], *, link: int | None) -> None:
+    def enter(
+        self, state: State, changed: frozenset[bytes], *, link: int | None, hops: int = 0
+    ) -> None:
         """Make a state the held one and pass it on; the caller has seen to the store."""
         context = self._context
         key = state.header.stream
         before = context.holdings.state(key)
-        peer = context.peer_of(link)
         evicted = context.holdings.adopt(state, changed)
         context.publics[key.origin] = state.envelope.public
         stream = context.holdings.stream(key)
         if stream is not None:
-            stream.from_peer = peer
+            stream.from_peer = context.peer_of(link)
             stream.arrived_at = context.now
         context.out.append(StreamChanged(key.channel, key.origin, changed))
-        self.spread(before, state, peer)
+        self.spread(before, state, link=link, hops=hops)
+        self._announcer.arrived(key, state.ref)
         for other in evicted:
             self._evict(other)
         self._adopted(key, changed)
@@ -108,12 +112,16 @@ class Adopter:
             Alarm(f"{key} is given up: its origin has more than {most} channels", key.origin)
         )
 
-    def spread(self, before: State | None, state: State, peer: PeerId | None) -> None:
-        """Send a merged header on at once, as what moved since the header before it."""
+    def spread(self, before: State | None, state: State, *, link: int | None, hops: int) -> None:
+        """Send a merged header on at once along the tree, as what moved since the one before."""
         context = self._context
-        header = state.header
+        key, ref = state.header.stream, state.ref
         since = base_of(before, state)
-        peers = {link: other.peer for link, other in context.links.items()}
-        for link in self._broadcast.targets(header.origin, peer, peers):
-            if header.hash not in context.links[link].refused:
-                context.out.append(Push(link, header.stream, since))
+        route = self._broadcast.route(key, ref, link, hops)
+        held = context.holdings.stream(key)
+        if held is not None:
+            held.hops = route.hops
+        for to in route.eager:
+            if ref.hash not in context.links[to].refused:
+                context.out.append(Push(to, key, since))
+        self._announcer.announce(route.lazy, key, ref)

@@ -16,16 +16,20 @@ from meshcrdt.base.dice import Dice
 from meshcrdt.base.ids import Epoch, PeerId
 from meshcrdt.base.limits import Limits
 from meshcrdt.base.memo import NO_MEMO, Memo
-from meshcrdt.gossip.header import KeyOnWire, Ref, StreamKey, Verify
+from meshcrdt.gossip.header import KeyOnWire, Place, Ref, StreamKey, Verify
 from meshcrdt.gossip.holdings import Holdings
 from meshcrdt.gossip.messages import Message, Parsed, Refused, build
 from meshcrdt.gossip.outputs import Lane, Misbehaved, Output, Quarantined, Store, ToLink
 from meshcrdt.gossip.quarantine import Offence, Quarantine
+from meshcrdt.gossip.tree_messages import Branch, Spread, Turn
 from meshcrdt.trust.identity import Identity
 
 REFUSED_MAX = 1_024
 WASTED_MAX = 64
 """Verifications that one link may waste before it is closed (finding F27)."""
+SOUR_AT = 16
+"""Verifications wasted on a link before it is lazy for good."""
+KNOWN_MAX = 1_024
 MISMATCHES_MIN = 2
 """Heartbeats in a row whose roots differ before roots are compared."""
 
@@ -37,11 +41,32 @@ class LinkState:
     peer: PeerId
     refused: OrderedDict[bytes, None] = field(factory=OrderedDict)
     told: OrderedDict[bytes, None] = field(factory=OrderedDict)
+    known: dict[StreamKey, Place] = field(factory=dict)
+    """The last headers that the peer showed since roots were equal; bounded."""
+    branch: Branch = Branch.EAGER
+    """How we send deltas here."""
     wasted: int = 0
     shows_root: bool = False
     """Whether heartbeats of the peer carry its roots."""
     mismatches: int = 0
     mismatches_needed: int = MISMATCHES_MIN
+
+    @property
+    def is_sour(self) -> bool:
+        """Whether the link wasted so much that it stays lazy (finding F27)."""
+        return self.wasted >= SOUR_AT
+
+    def learn(self, key: StreamKey, place: Place) -> None:
+        """Note which header of a stream the peer holds: it need not be sent there."""
+        before = self.known.pop(key, None)
+        self.known[key] = place if before is None else max(before, place)
+        if len(self.known) > KNOWN_MAX:
+            del self.known[next(iter(self.known))]
+
+    def knows(self, key: StreamKey, ref: Ref) -> bool:
+        """Return whether the peer holds this header of a stream, or a newer one."""
+        known = self.known.get(key)
+        return known is not None and known >= ref.place
 
     def note_refused(self, header_hash: bytes) -> None:
         """Remember that the peer judged a header invalid."""
@@ -73,6 +98,12 @@ class Counters:
     trees_fetched: int = 0
     flushes: int = 0
     sync_rounds: int = 0
+    eager_news: int = 0
+    redundant: int = 0
+    hops_max: int = 0
+    prunes: int = 0
+    grafts: int = 0
+    announced: int = 0
 
 
 @frozen
@@ -94,6 +125,7 @@ class Context:
     dice: Dice
     verify: Verify
     holdings: Holdings
+    spread: Spread = Spread.TREE
     quarantine: Quarantine = field(factory=Quarantine)
     links: dict[int, LinkState] = field(factory=dict)
     publics: dict[PeerId, bytes] = field(factory=dict)
@@ -144,6 +176,10 @@ class Context:
         state = None if link is None else self.links.get(link)
         return None if state is None else state.peer
 
+    def knows(self, link: int, key: StreamKey, ref: Ref) -> bool:
+        """Return whether the peer showed that it holds a header; an ablation looks away."""
+        return self.spread is Spread.TREE and self.links[link].knows(key, ref)
+
     def offend(self, stream: StreamKey, header_hash: bytes, rule: str, link: int | None) -> None:
         """Put a header in quarantine, report it, and tell the link that brought it."""
         peer = self.peer_of(link)
@@ -165,5 +201,8 @@ class Context:
         if link is None or state is None:
             return
         state.wasted += 1
+        if state.wasted == SOUR_AT:
+            state.branch = Branch.LAZY
+            self.send(link, Lane.DELTA, Turn(Branch.LAZY, ()))
         if state.wasted == WASTED_MAX:
             self.out.append(Misbehaved(link, f"{WASTED_MAX} messages failed their proof: {rule}"))

@@ -18,19 +18,19 @@ DEP_BYTES = 80
 
 
 def delta_since(
-    since: Ref, state: State, keys: frozenset[bytes]
+    since: Ref, state: State, keys: frozenset[bytes], hops: int = 0
 ) -> tuple[Delta | Announce, KeyOnWire]:
     """Return the message that takes a holder of `since` to a state, given the keys that moved."""
     found = {key: state.tree.get(key) for key in sorted(keys)}
     records = tuple(record for record in found.values() if record is not None)
     drops = tuple(key for key, record in found.items() if record is None)
-    return _fitting(Delta(state.envelope, since, records, drops), KeyOnWire.OMITTED)
+    return _fitting(Delta(state.envelope, since, records, drops, hops), KeyOnWire.OMITTED)
 
 
-def delta_whole(state: State) -> tuple[Delta | Announce, KeyOnWire]:
+def delta_whole(state: State, hops: int = 0) -> tuple[Delta | Announce, KeyOnWire]:
     """Return the message that brings a whole state to someone who holds nothing of it."""
     records = tuple(entry.value for entry in state.tree.entries())
-    return _fitting(Delta(state.envelope, None, records, ()), KeyOnWire.SENT)
+    return _fitting(Delta(state.envelope, None, records, (), hops), KeyOnWire.SENT)
 
 
 def base_of(before: State | None, state: State) -> Ref | None:

@@ -57,12 +57,41 @@ class StreamKey(NamedTuple):
         return f"{self.channel}/{self.origin.short}"
 
 
+PLACE_HASH_BYTES = 8
+
+
+class Place(NamedTuple):
+    """The short form of a Ref: enough to tell which of two is newer, and to name one.
+
+    Nothing is merged for what it says. Two instances of one identity may compare wrongly;
+    anti-entropy compares whole hashes and puts that right.
+    """
+
+    counter: int
+    seq: int
+    hash: bytes
+
+    @classmethod
+    def from_fields(cls, counter: Tree, seq: Tree, digest: Tree) -> Place:
+        """Read three fields from outside; raises MalformedTree."""
+        return cls(
+            take_int(counter, "place.counter"),
+            take_int(seq, "place.seq", low=1),
+            take_bytes(digest, "place.hash", size=PLACE_HASH_BYTES),
+        )
+
+
 class Ref(NamedTuple):
     """Which header of a stream. Compared in this order: the greatest valid one wins (F9)."""
 
     epoch: Epoch
     seq: int
     hash: bytes
+
+    @property
+    def place(self) -> Place:
+        """The short form."""
+        return Place(self.epoch.counter, self.seq, self.hash[:PLACE_HASH_BYTES])
 
     def to_tree(self) -> Tree:
         """Return the tree."""
@@ -167,6 +196,16 @@ class Header:
             deps=_take_deps(deps),
             capability=None if cap is None else take_bytes(cap, "capability", size=HASH_BYTES),
         )
+
+
+def stream_fields(stream: StreamKey) -> tuple[Tree, Tree]:
+    """Return the two fields by which a message names a stream."""
+    return (stream.channel, bytes(stream.origin))
+
+
+def take_stream(channel: Tree, origin: Tree) -> StreamKey:
+    """Read those two fields from outside; raises MalformedTree."""
+    return StreamKey(take_channel(channel), take_peer(origin, "origin"))
 
 
 def take_channel(tree: Tree) -> str:

@@ -10,9 +10,10 @@ from __future__ import annotations
 from attrs import evolve
 
 from meshcrdt.gossip.adopt import Adopter
+from meshcrdt.gossip.broadcast import Broadcast
 from meshcrdt.gossip.context import Context
 from meshcrdt.gossip.evidence import Evidence
-from meshcrdt.gossip.header import Envelope, Ref, StreamKey
+from meshcrdt.gossip.header import Envelope, Place, Ref, StreamKey
 from meshcrdt.gossip.local import Local
 from meshcrdt.gossip.messages import Announce, Delta, Nodes, Part
 from meshcrdt.gossip.rebase import Rebase
@@ -30,6 +31,7 @@ class Intake:
         context: Context,
         *,
         adopter: Adopter,
+        broadcast: Broadcast,
         repair: Repair,
         sync: Sync,
         evidence: Evidence,
@@ -38,6 +40,7 @@ class Intake:
     ) -> None:
         self._context = context
         self._adopter = adopter
+        self._broadcast = broadcast
         self._repair = repair
         self._sync = sync
         self._evidence = evidence
@@ -57,13 +60,23 @@ class Intake:
             return context.holdings.admits(key)
         return ref > held or self._rebase.was_missed(key, ref)
 
+    def lacks_place(self, key: StreamKey, place: Place) -> bool:
+        """Return the same for what an announcement says of a header."""
+        context = self._context
+        parked = self._adopter.parking.get(key)
+        if self._local.is_busy(key) or (parked is not None and parked.state.ref.place >= place):
+            return False
+        held = context.holdings.ref(key)
+        return context.holdings.admits(key) if held is None else place > held.place
+
     def delta(self, link: int, message: Delta) -> None:
         """Merge an eager delta, or ask for what it needs."""
         context = self._context
         envelope = message.envelope
         header = envelope.header
         key = header.stream
-        if not self._is_news(envelope, link):
+        context.links[link].learn(key, header.ref.place)
+        if not self._is_news(envelope, link, message.hops):
             return
         base = self._base(key, message.since)
         if message.since is not None and base is None:
@@ -89,7 +102,9 @@ class Intake:
             context.offend(key, header.hash, rule, link)
             return
         context.counters.deltas_applied += 1
-        self._enter(State(known, tree), link)
+        if message.hops:
+            self._broadcast.first(link, message.hops)
+        self._enter(State(known, tree), link, message.hops)
 
     def _fetch(self, envelope: Envelope, link: int, parts: tuple[Part, ...] = ()) -> None:
         state = self._repair.start(envelope, link, parts)
@@ -123,7 +138,7 @@ class Intake:
             return parked.state
         return None
 
-    def _is_news(self, envelope: Envelope, link: int) -> bool:
+    def _is_news(self, envelope: Envelope, link: int, hops: int = 0) -> bool:
         """Return whether a header may change anything; costs no signature for duplicates."""
         context = self._context
         header = envelope.header
@@ -131,6 +146,7 @@ class Intake:
         stream = context.holdings.stream(key)
         if stream is not None and stream.state.ref == ref:
             context.counters.duplicates += 1
+            self._broadcast.duplicate(link, hops, stream)
             return False
         rule = context.quarantine.rule(ref.hash)
         if rule is not None:
@@ -143,6 +159,7 @@ class Intake:
             if self.lacks(key, ref):
                 return True
             context.counters.duplicates += 1
+            self._broadcast.duplicate(link, hops, stream)
             if ref < held.ref and context.links[link].peer == key.origin:
                 self._sync.offer(link, key)
             return False
@@ -179,12 +196,12 @@ class Intake:
             return None
         return known
 
-    def _enter(self, state: State, link: int) -> None:
+    def _enter(self, state: State, link: int, hops: int = 0) -> None:
         key = state.header.stream
         if self._local.is_busy(key):
             return
         if self._rebase.was_missed(key, state.ref):
             self._rebase.recover(state)
         else:
-            self._adopter.offer(state, link)
+            self._adopter.offer(state, link, hops)
         self._repair.arrived(key)

@@ -15,12 +15,28 @@ from typing import NamedTuple, TypeAlias
 from attrs import frozen
 
 from meshcrdt.base.limits import DEFAULT_LIMITS
-from meshcrdt.base.tree import Tree, take_bytes, take_int, take_peer, take_str, take_tuple
+from meshcrdt.base.tree import Tree, take_bytes, take_int, take_str, take_tuple
 from meshcrdt.errors import MalformedTree
 from meshcrdt.gossip.channels import Kind
-from meshcrdt.gossip.header import Envelope, KeyOnWire, Ref, StreamKey, take_channel
+from meshcrdt.gossip.codes import Code
+from meshcrdt.gossip.header import (
+    Envelope,
+    KeyOnWire,
+    Ref,
+    StreamKey,
+    stream_fields,
+    take_stream,
+)
 from meshcrdt.gossip.merkle import DEPTH_MAX, FANOUT, LEAF_ENTRIES_MAX
 from meshcrdt.gossip.record import Record
+from meshcrdt.gossip.tree_messages import (
+    Have,
+    Turn,
+    build_have,
+    build_turn,
+    read_have,
+    read_turn,
+)
 from meshcrdt.wire import HASH_BYTES
 
 Message: TypeAlias = tuple[Tree, ...]
@@ -31,24 +47,9 @@ ANSWER_MESSAGES_MAX = 4
 """Messages that answer one Get."""
 HEADS_MAX = 512
 PATHS_MAX = 256
+HOPS_MAX = 1_024
 ROOT_BYTES = 16
 """What is sent of a root: enough to tell that two differ, and nothing is built from it."""
-
-
-class Code(IntEnum):
-    """First item of each message."""
-
-    ROOT = 16
-    NODE = 17
-    HEADS = 18
-    WANT = 19
-    DELTA = 20
-    HEADER = 21
-    GET = 22
-    NODES = 23
-    ABSENT = 24
-    PROOF = 25
-    REFUSED = 26
 
 
 class Ending(IntEnum):
@@ -108,6 +109,8 @@ class Delta:
     since: Ref | None
     puts: tuple[Record, ...]
     drops: tuple[bytes, ...]
+    hops: int = 0
+    """How far it came from its origin along the tree, 0 in an answer; see `broadcast`."""
 
 
 @frozen
@@ -183,16 +186,24 @@ class Refused:
 
 
 Parsed: TypeAlias = (
-    Root | NodeAt | Heads | Want | Delta | Announce | Get | Nodes | Absent | Proof | Refused
+    Root
+    | NodeAt
+    | Heads
+    | Want
+    | Delta
+    | Announce
+    | Get
+    | Nodes
+    | Absent
+    | Proof
+    | Refused
+    | Have
+    | Turn
 )
 
 
-def _stream_fields(stream: StreamKey) -> tuple[Tree, Tree]:
-    return (stream.channel, bytes(stream.origin))
-
-
 def _head_tree(head: Head) -> Tree:
-    return (*_stream_fields(head.stream), head.ref.to_tree())
+    return (*stream_fields(head.stream), head.ref.to_tree())
 
 
 def _part_tree(part: Part, stream: StreamKey) -> Tree:
@@ -211,28 +222,32 @@ def build(message: Parsed, key: KeyOnWire = KeyOnWire.SENT) -> Message:
             return (Code.HEADS.value, tuple(map(_head_tree, heads)))
         case Want(stream, have):
             tree = None if have is None else have.to_tree()
-            return (Code.WANT.value, *_stream_fields(stream), tree)
-        case Delta(envelope, since, puts, drops):
+            return (Code.WANT.value, *stream_fields(stream), tree)
+        case Delta(envelope, since, puts, drops, hops):
             header = envelope.header
             records = tuple(record.to_tree(header.origin, header.epoch) for record in puts)
             tree = None if since is None else since.to_tree()
-            return (Code.DELTA.value, envelope.to_tree(key), tree, records, drops)
+            return (Code.DELTA.value, envelope.to_tree(key), tree, records, drops, hops)
         case Announce(envelope, parts):
             stream = envelope.header.stream
             trees = tuple(_part_tree(part, stream) for part in parts)
             return (Code.HEADER.value, envelope.to_tree(KeyOnWire.SENT), trees)
         case Get(stream, items):
             trees = tuple(item[: 3 if item.offset else 2] for item in items)
-            return (Code.GET.value, *_stream_fields(stream), trees)
+            return (Code.GET.value, *stream_fields(stream), trees)
         case Nodes(stream, parts, ending):
             trees = tuple(_part_tree(part, stream) for part in parts)
-            return (Code.NODES.value, *_stream_fields(stream), trees, ending.value)
+            return (Code.NODES.value, *stream_fields(stream), trees, ending.value)
         case Absent(stream):
-            return (Code.ABSENT.value, *_stream_fields(stream))
+            return (Code.ABSENT.value, *stream_fields(stream))
         case Proof(first, second):
             return (Code.PROOF.value, *(e.to_tree(KeyOnWire.SENT) for e in (first, second)))
         case Refused(stream, digest, rule):
-            return (Code.REFUSED.value, *_stream_fields(stream), digest, rule)
+            return (Code.REFUSED.value, *stream_fields(stream), digest, rule)
+        case Have():
+            return build_have(message)
+        case Turn():
+            return build_turn(message)
 
 
 def parse(message: Message, genesis: bytes) -> Parsed:
@@ -244,10 +259,6 @@ def parse(message: Message, genesis: bytes) -> Parsed:
     arity, read = reader
     fields = take_tuple(message, "message", size=arity + 1)[1:]
     return read(fields, genesis)
-
-
-def _stream(channel: Tree, origin: Tree) -> StreamKey:
-    return StreamKey(take_channel(channel), take_peer(origin, "origin"))
 
 
 def _kind(tree: Tree) -> Kind:
@@ -282,7 +293,7 @@ def _heads(tree: Tree) -> tuple[Head, ...]:
     heads = []
     for item in items:
         channel, origin, ref = take_tuple(item, "head", size=3)
-        heads.append(Head(_stream(channel, origin), Ref.from_tree(ref)))
+        heads.append(Head(take_stream(channel, origin), Ref.from_tree(ref)))
     return tuple(heads)
 
 
@@ -319,6 +330,7 @@ def _read_delta(fields: tuple[Tree, ...], genesis: bytes) -> Delta:
             take_bytes(key, "drop", size_max=DEFAULT_LIMITS.key_bytes_max)
             for key in take_tuple(fields[3], "drops")
         ),
+        take_int(fields[4], "hops", low=-HOPS_MAX, high=HOPS_MAX),
     )
 
 
@@ -331,7 +343,7 @@ def _read_get(fields: tuple[Tree, ...], genesis: bytes) -> Get:
     items = take_tuple(fields[2], "items")
     if len(items) > PATHS_MAX:
         raise MalformedTree(f"items has {len(items)} paths: at most {PATHS_MAX} are accepted")
-    return Get(_stream(*fields[:2]), tuple(map(_wanted, items)))
+    return Get(take_stream(*fields[:2]), tuple(map(_wanted, items)))
 
 
 def _wanted(tree: Tree) -> Wanted:
@@ -343,7 +355,7 @@ def _wanted(tree: Tree) -> Wanted:
 
 
 def _read_nodes(fields: tuple[Tree, ...], genesis: bytes) -> Nodes:
-    stream = _stream(*fields[:2])
+    stream = take_stream(*fields[:2])
     ending = Ending(take_int(fields[3], "ending", high=2))
     return Nodes(stream, _parts(fields[2], stream), ending)
 
@@ -362,16 +374,18 @@ _READERS: dict[int, tuple[int, Callable[[tuple[Tree, ...], bytes], Parsed]]] = {
     Code.HEADS: (1, lambda f, g: Heads(_heads(f[0]))),
     Code.WANT: (
         3,
-        lambda f, g: Want(_stream(*f[:2]), None if f[2] is None else Ref.from_tree(f[2])),
+        lambda f, g: Want(take_stream(*f[:2]), None if f[2] is None else Ref.from_tree(f[2])),
     ),
-    Code.DELTA: (4, _read_delta),
+    Code.DELTA: (5, _read_delta),
     Code.HEADER: (2, _read_announce),
     Code.GET: (3, _read_get),
     Code.NODES: (4, _read_nodes),
-    Code.ABSENT: (2, lambda f, g: Absent(_stream(*f))),
+    Code.ABSENT: (2, lambda f, g: Absent(take_stream(*f))),
     Code.PROOF: (2, _read_proof),
     Code.REFUSED: (
         4,
-        lambda f, g: Refused(_stream(*f[:2]), _hash(f[2]), take_str(f[3], "rule", size_max=64)),
+        lambda f, g: Refused(take_stream(*f[:2]), _hash(f[2]), take_str(f[3], "rule", size_max=64)),
     ),
+    Code.HAVE: (1, read_have),
+    Code.TURN: (2, read_turn),
 }

@@ -25,10 +25,11 @@ HeldRef = Callable[[StreamKey], "Ref | None"]
 
 @frozen
 class Parked:
-    """An assembled, proved state that waits, and the link that it came from."""
+    """An assembled, proved state that waits, and the link and the hop on which it came."""
 
     state: State
     link: int | None
+    hops: int = 0
 
 
 def unmet(state: State, held: HeldRef) -> list[Dep]:

@@ -10,6 +10,7 @@ finds no room waits for its turn and keeps what it has.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 
 from attrs import define
 
@@ -22,6 +23,7 @@ from meshcrdt.gossip.messages import ANSWER_MESSAGES_MAX, Absent, Ending, Nodes,
 from meshcrdt.gossip.outputs import Lane
 from meshcrdt.gossip.record import Record
 from meshcrdt.gossip.stream import State
+from meshcrdt.gossip.tree_messages import Branch, Turn, Wish
 
 ACTIVE_MAX = 64
 ASKED_PER_LINK_MAX = 24
@@ -46,13 +48,16 @@ class _Asked:
     asked_at: float
     deadline: float
     tries: int = 0
+    announcers: tuple[int, ...] = ()
+    """Links that said that they hold what is asked for; they are asked first."""
 
 
 class Repair:
     """The requests that one replica has under way."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, *, grafting: Callable[[int], None]) -> None:
         self._context = context
+        self._grafting = grafting
         self._asked: dict[StreamKey, _Asked] = {}
         self._fetches: dict[StreamKey, Fetch] = {}
         self._queue: dict[StreamKey, int | None] = {}
@@ -67,6 +72,26 @@ class Repair:
             fetch.newer_seen = True
         elif key not in self._asked:
             self._ask(key, link, tries=0)
+
+    def graft(self, key: StreamKey, announcers: list[int]) -> None:
+        """Ask who announced a header that the tree did not bring, and make that link a branch."""
+        fetched = key in self._fetches
+        if not announcers or fetched or key in self._asked or key in self._queue:
+            self.want(key, None)
+            return
+        self._graft(key, announcers[0], tuple(announcers[1:]), tries=0)
+
+    def _graft(self, key: StreamKey, link: int, others: tuple[int, ...], *, tries: int) -> None:
+        if self._is_full() or link in self._full_links():
+            self._enqueue(key, link)
+            return
+        context = self._context
+        now = context.now
+        due = now + context.limits.fetch_timeout_s
+        self._asked[key] = _Asked(link, now, due, tries, others)
+        self._grafting(link)
+        wish = Wish(key, context.holdings.ref(key))
+        context.send(link, Lane.DELTA, Turn(Branch.EAGER, (wish,)))
 
     def _ask(self, key: StreamKey, link: int | None, *, tries: int) -> None:
         context = self._context
@@ -282,6 +307,10 @@ class Repair:
 
     def _again(self, key: StreamKey, asked: _Asked) -> None:
         del self._asked[key]
+        announcers = tuple(link for link in asked.announcers if link in self._context.links)
+        if announcers:
+            self._graft(key, announcers[0], announcers[1:], tries=asked.tries + 1)
+            return
         others = sorted(link for link in self._context.links if link != asked.link)
         if asked.tries < TRIES_MAX and self._context.links:
             link = self._context.dice.choice(others) if others else asked.link

@@ -10,21 +10,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import assert_never
 
-from attrs import frozen
-
 from meshcrdt.base.dice import Dice
 from meshcrdt.base.ids import Epoch, PeerId
 from meshcrdt.base.limits import DEFAULT_LIMITS, Limits
 from meshcrdt.base.memo import NO_MEMO, Memo
 from meshcrdt.errors import InternalError, MalformedTree, UsageError
 from meshcrdt.gossip.adopt import Adopter
+from meshcrdt.gossip.announcer import Announcer
 from meshcrdt.gossip.broadcast import Adjacent, Broadcast, nobody_adjacent
 from meshcrdt.gossip.cancels import Intent, Purpose
 from meshcrdt.gossip.changes import Change, Writer
 from meshcrdt.gossip.context import Context, LinkState
 from meshcrdt.gossip.durable import EVIDENCE_TABLE, load_streams
 from meshcrdt.gossip.evidence import Evidence
-from meshcrdt.gossip.header import Ref, StreamKey, Verify
+from meshcrdt.gossip.header import Place, Ref, StreamKey, Verify
 from meshcrdt.gossip.holdings import Channel, Holdings
 from meshcrdt.gossip.intake import Intake
 from meshcrdt.gossip.local import Local
@@ -49,35 +48,15 @@ from meshcrdt.gossip.reading import Reading
 from meshcrdt.gossip.rebase import Rebase
 from meshcrdt.gossip.repair import Repair
 from meshcrdt.gossip.serve import Server
+from meshcrdt.gossip.statistics import ReplicaStatistics, snapshot
 from meshcrdt.gossip.sync import Sync
+from meshcrdt.gossip.tree_messages import Branch, Have, Spread, Turn
 from meshcrdt.trust.identity import Identity
 from meshcrdt.trust.identity import verify as verify_signature
 from meshcrdt.wire import HASH_BYTES
 
 TIDY_AFTER_S = 3.0
 """Cancels that are answered go together: one flush for many of them."""
-
-
-@frozen
-class ReplicaStatistics:
-    """Counts and sizes at one moment."""
-
-    channels: int
-    streams: int
-    records: int
-    writes_waiting: int
-    requests_under_way: int
-    parked: int
-    quarantined: int
-    equivocations: int
-    verified: int
-    bad_signatures: int
-    duplicates: int
-    deltas_applied: int
-    deltas_missed: int
-    trees_fetched: int
-    flushes: int
-    sync_rounds: int
 
 
 class Replica(Reading):
@@ -94,6 +73,7 @@ class Replica(Reading):
         verify: Verify = verify_signature,
         adjacent: Adjacent = nobody_adjacent,
         memo: Memo = NO_MEMO,
+        spread: Spread = Spread.TREE,
     ) -> None:
         """Make an empty replica; raises UsageError for a genesis hash of the wrong size."""
         if len(genesis) != HASH_BYTES:
@@ -108,27 +88,35 @@ class Replica(Reading):
             verify=verify,
             holdings=holdings,
             memo=memo,
+            spread=spread,
         )
         self._context = context
-        self._repair = Repair(context)
+        self._broadcast = Broadcast(context, adjacent)
+        self._repair = Repair(context, grafting=self._broadcast.grafting)
         self._server = Server(context)
         self._local = Local(context)
         self._evidence = Evidence(context)
         self._rebase = Rebase(context, self._local, self._server)
+        self._announcer = Announcer(
+            context,
+            lacks=self._lacks_place,
+            graft=self._repair.graft,
+            compare=self._compare,
+        )
         self._adopter = Adopter(
             context,
-            Broadcast(context.me, adjacent),
+            self._broadcast,
+            self._announcer,
             want=self._repair.want,
             adopted=self._adopted,
             replaced=self._rebase.replaced,
             busy=self._local.is_busy,
         )
-        self._sync = Sync(
-            context, want=self._repair.want, lacks=self._lacks, busy=lambda: len(self._repair) > 0
-        )
+        self._sync = Sync(context, want=self._want_found, lacks=self._lacks, busy=self._is_waiting)
         self._intake = Intake(
             context,
             adopter=self._adopter,
+            broadcast=self._broadcast,
             repair=self._repair,
             sync=self._sync,
             evidence=self._evidence,
@@ -140,6 +128,26 @@ class Replica(Reading):
 
     def _lacks(self, key: StreamKey, ref: Ref) -> bool:
         return self._intake.lacks(key, ref)
+
+    def _lacks_place(self, key: StreamKey, place: Place) -> bool:
+        return self._intake.lacks_place(key, place)
+
+    def _compare(self, link: int) -> None:
+        self._sync.start(link)
+
+    def _want_found(self, key: StreamKey, link: int) -> None:
+        """Ask for what a comparison of roots found; a lazy link that has it is grafted.
+
+        Else comparisons would go on to do the work of a tree that has lost a branch.
+        """
+        if self._context.links[link].branch is Branch.LAZY:
+            self._repair.graft(key, [link])
+        else:
+            self._repair.want(key, link)
+
+    def _is_waiting(self) -> bool:
+        """Return whether something that was announced or asked for is on its way."""
+        return len(self._repair) + len(self._announcer) > 0
 
     def _outputs(self) -> list[Output]:
         out, self._context.out = self._context.out, []
@@ -205,7 +213,11 @@ class Replica(Reading):
     def link_closed(self, link: int, now: float) -> list[Output]:
         """Forget a link; what was expected from it is asked for elsewhere."""
         self._context.now = now
-        if self._context.links.pop(link, None) is not None:
+        state = self._context.links.pop(link, None)
+        if state is not None:
+            self._announcer.link_closed(link)
+            for other in self._broadcast.link_closed(link, state):
+                self._sync.start(other)
             self._repair.link_closed(link)
             self._evidence.link_closed(link)
         return self._outputs()
@@ -246,6 +258,12 @@ class Replica(Reading):
                 self._repair.absent(link, message)
             case Proof():
                 self._evidence.received(link, message)
+            case Have():
+                self._announcer.received(link, message)
+            case Turn(branch, wishes):
+                self._broadcast.turned(link, branch)
+                for wish in wishes:
+                    self._server.want(link, Want(*wish))
             case Refused(_, digest, _):
                 self._context.links[link].note_refused(digest)
             case _:
@@ -258,19 +276,23 @@ class Replica(Reading):
     def root_seen(self, link: int, prefix: bytes, now: float) -> list[Output]:
         """Take the prefix that a heartbeat of the peer carried; see `sync`."""
         self._context.now = now
-        if link in self._context.links:
-            self._sync.root_seen(link, prefix)
+        state = self._context.links.get(link)
+        if state is not None and self._sync.root_seen(link, prefix):
+            state.known.clear()
+            self._announcer.in_sync(link)
         return self._outputs()
 
     def next_deadline(self) -> float | None:
         """Return when `handle_timeout` is due, or None."""
-        parts = (self._sync, self._repair, self._evidence)
+        parts = (self._sync, self._repair, self._evidence, self._announcer, self._broadcast)
         due = [self._tidy_due, *(part.next_deadline() for part in parts)]
         return min((deadline for deadline in due if deadline is not None), default=None)
 
     def handle_timeout(self, now: float) -> list[Output]:
         """Do what is due: retry requests, compare roots, drop cancels that are answered."""
         self._context.now = now
+        self._broadcast.handle_timeout()
+        self._announcer.handle_timeout()
         self._repair.handle_timeout()
         self._evidence.handle_timeout()
         self._sync.handle_timeout()
@@ -358,6 +380,8 @@ class Replica(Reading):
         self._context.quarantine.check()
         self._adopter.parking.check()
         self._repair.check()
+        self._announcer.check()
+        self._broadcast.check()
         self._evidence.check()
         self._local.check()
         if self._context.out:
@@ -365,24 +389,10 @@ class Replica(Reading):
 
     def statistics(self) -> ReplicaStatistics:
         """Return counts and sizes."""
-        context = self._context
-        counters = context.counters
-        states = [stream.state for _, stream in context.holdings.streams()]
-        return ReplicaStatistics(
-            channels=len(self.channels()),
-            streams=len(states),
-            records=sum(state.header.live_keys for state in states),
+        return snapshot(
+            self._context,
             writes_waiting=self._local.waiting,
             requests_under_way=len(self._repair),
             parked=len(self._adopter.parking),
-            quarantined=len(context.quarantine),
             equivocations=len(self._evidence),
-            verified=counters.verified,
-            bad_signatures=counters.bad_signatures,
-            duplicates=counters.duplicates,
-            deltas_applied=counters.deltas_applied,
-            deltas_missed=counters.deltas_missed,
-            trees_fetched=counters.trees_fetched,
-            flushes=counters.flushes,
-            sync_rounds=counters.sync_rounds,
         )

@@ -50,7 +50,7 @@ class Server:
         self._context = context
         self.orphans: dict[StreamKey, State] = {}
         """States that an origin with an older disk went past: see `rebase`."""
-        self._rendered: OrderedDict[tuple[Ref | None, Ref], bytes] = OrderedDict()
+        self._rendered: OrderedDict[tuple[Ref | None, Ref, int], bytes] = OrderedDict()
         self._rendered_bytes = 0
 
     def keep_orphan(self, state: State) -> None:
@@ -63,7 +63,10 @@ class Server:
         """Answer a Want."""
         context = self._context
         stream = context.holdings.stream(message.stream)
-        refused = context.links[link].refused
+        state = context.links[link]
+        refused = state.refused
+        if message.have is not None:
+            state.learn(message.stream, message.have.place)
         if (
             stream is None
             or stream.state.header.hash in refused
@@ -80,14 +83,16 @@ class Server:
         else:
             self._context.send(link, Lane.REPAIR, *self._message(stream, have))
 
-    def _message(self, stream: Stream, since: Ref | None) -> tuple[Parsed, KeyOnWire]:
+    def _message(
+        self, stream: Stream, since: Ref | None, hops: int = 0
+    ) -> tuple[Parsed, KeyOnWire]:
         """Return what takes a holder of a header, or of nothing, to the state that is held."""
         state = stream.state
         keys = None if since is None else stream.keys_since(since)
         if keys is not None and since is not None:
-            answer, key = delta_since(since, state, keys)
+            answer, key = delta_since(since, state, keys, hops)
         elif since is None or state.header.live_bytes <= WHOLE_BYTES_MAX:
-            answer, key = delta_whole(state)
+            answer, key = delta_whole(state, hops)
         else:
             return self._announced(state), KeyOnWire.SENT
         if isinstance(answer, Delta):
@@ -101,12 +106,16 @@ class Server:
         """
         peer = self._context.links.get(link)
         stream = self._context.holdings.stream(key)
-        if peer is None or stream is None or stream.state.header.hash in peer.refused:
+        if peer is None or stream is None:
             return None
-        place = (since, stream.state.ref)
+        ref = stream.state.ref
+        if ref.hash in peer.refused or self._context.knows(link, key, ref):
+            return None
+        place = (since, ref, stream.hops)
         data = self._rendered.get(place)
         if data is None:
-            data = self._rendered[place] = encode(build(*self._message(stream, since)))
+            message, key_on_wire = self._message(stream, since, stream.hops)
+            data = self._rendered[place] = encode(build(message, key_on_wire))
             self._rendered_bytes += len(data)
             while len(self._rendered) > RENDERED_MAX or self._rendered_bytes > RENDERED_BYTES_MAX:
                 self._rendered_bytes -= len(self._rendered.popitem(last=False)[1])

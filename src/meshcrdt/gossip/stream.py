@@ -92,10 +92,17 @@ class Stream:
     state: State
     from_peer: PeerId | None = None
     arrived_at: float = 0.0
+    hops: int = 0
+    """The hop count that eager deltas of the state carry from here; see `broadcast`."""
     durable: Ref | None = None
     """The newest header known to be on disk; None for volatile channels."""
     _journal: deque[_Step] = field(factory=deque)
     _journal_bytes: int = 0
+
+    @property
+    def came_by_push(self) -> bool:
+        """Whether an eager delta brought the state, and not an answer or our own write."""
+        return abs(self.hops) > 1
 
     def advance(self, state: State, changed: frozenset[bytes]) -> None:
         """Replace the state by a greater one and remember which keys moved."""

@@ -36,7 +36,7 @@ class Sync:
         self,
         context: Context,
         *,
-        want: Callable[[StreamKey, int | None], None],
+        want: Callable[[StreamKey, int], None],
         lacks: Callable[[StreamKey, Ref], bool],
         busy: Callable[[], bool],
     ) -> None:
@@ -61,18 +61,19 @@ class Sync:
         roots = b"".join(trees[kind].root for kind in Kind)
         return hashlib.blake2b(roots, digest_size=PREFIX_BYTES).digest()
 
-    def root_seen(self, link: int, prefix: bytes) -> None:
-        """Compare what a heartbeat of the peer carried with what ours would."""
+    def root_seen(self, link: int, prefix: bytes) -> bool:
+        """Compare what a heartbeat of the peer carried with ours; returns whether all is equal."""
         state = self._context.links[link]
         state.shows_root = True
         if prefix == self.root_prefix():
             state.mismatches, state.mismatches_needed = 0, MISMATCHES_MIN
-            return
+            return True
         state.mismatches += 1
         if state.mismatches >= state.mismatches_needed and not self._busy():
             state.mismatches = 0
             state.mismatches_needed = min(2 * state.mismatches_needed, MISMATCHES_MAX)
             self.start(link)
+        return False
 
     def link_opened(self, link: int) -> None:
         """Compare roots at once; the end with the lesser id begins."""
@@ -172,7 +173,9 @@ class Sync:
     def heads(self, link: int, message: Heads) -> None:
         """Ask for every stream that the peer has newer."""
         context = self._context
+        state = context.links[link]
         for head in message.heads:
+            state.learn(head.stream, head.ref.place)
             rule = context.quarantine.rule(head.ref.hash)
             if rule is not None:
                 context.refuse(head.stream, head.ref.hash, rule, link)

@@ -9,6 +9,7 @@ from attrs import field, frozen
 from meshcrdt.base.ids import Epoch
 from meshcrdt.base.limits import DEFAULT_LIMITS, Limits
 from meshcrdt.base.memo import NO_MEMO, Memo
+from meshcrdt.gossip.tree_messages import Spread
 from meshcrdt.ipam.genesis import Genesis
 from meshcrdt.topology.dialer import Discovery
 from meshcrdt.trust.identity import Identity, verify
@@ -41,5 +42,7 @@ class NodeConfig:
     limits: Limits = field(default=DEFAULT_LIMITS, repr=False)
     verify: Callable[[bytes, str, bytes, bytes], bool] = field(default=verify, repr=False)
     """Checks signatures; the simulator gives one that remembers."""
+    spread: Spread = Spread.TREE
+    """How deltas spread; anything but the tree is for measuring what the tree is worth."""
     memo: Memo = field(default=NO_MEMO, repr=False)
     """What may be remembered of other nodes in this process; only simulators remember."""

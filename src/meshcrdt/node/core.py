@@ -54,6 +54,7 @@ class Core:
             verify=config.verify,
             memo=config.memo,
             adjacent=topology.adjacent,
+            spread=config.spread,
         )
         return cls(
             genesis=genesis,

@@ -86,8 +86,9 @@ def test_nothing_is_compared_while_something_is_on_its_way() -> None:
     world.all_honest = False
     b = world.hosts[1]
     state = forged(5, {b"k": b"x"}, seq=2)
-    code, envelope, _, puts, drops = whole(state)
-    b.running.received(0, (code, envelope, (*envelope[0][2:3], 1, b"h" * 32), puts, drops), 0.0)
+    code, envelope, _, puts, drops, hops = whole(state)
+    since = (envelope[0][2], 1, b"h" * 32)
+    b.running.received(0, (code, envelope, since, puts, drops, hops), 0.0)
     assert b.running.statistics().requests_under_way == 1
     assert not any(b.running.root_seen(0, b"x" * 8, 0.0) for _ in range(8))
 

@@ -45,8 +45,8 @@ def relayed_with_an_omission() -> None:
     a.write("c", Put(b"k", b"1"), Put(b"l", b"2"))
     a.sync_disk()
     (data,) = [data for _, _, data in world.wire]
-    code, envelope, since, puts, drops = decode(data)
-    b.perform(b.running.received(0, (code, envelope, since, puts[:1], drops), 0.0))
+    code, envelope, since, puts, drops, hops = decode(data)
+    b.perform(b.running.received(0, (code, envelope, since, puts[:1], drops, hops), 0.0))
     world.check()
 
 

@@ -43,7 +43,10 @@ def exchange(replicas: list[Replica], now: float = 1.0) -> None:
             if isinstance(out, ToLink):
                 message = out.message
             else:
-                message = decode(replica.render(out.link, out.stream, out.since))
+                data = replica.render(out.link, out.stream, out.since)
+                if data is None:
+                    continue  # the other showed meanwhile that it holds it
+                message = decode(data)
             todo += [(out.link, more) for more in other.received(at, message, now)]
             todo += [(out.link, more) for more in other.flush(now)]
 
