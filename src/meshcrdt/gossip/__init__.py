@@ -22,7 +22,8 @@ from meshcrdt.gossip.outputs import (
     ToPeer,
 )
 from meshcrdt.gossip.reading import Explanation
-from meshcrdt.gossip.replica import Replica, ReplicaStatistics
+from meshcrdt.gossip.replica import Replica
+from meshcrdt.gossip.statistics import ReplicaStatistics
 from meshcrdt.gossip.tree_messages import Spread
 
 __all__ = [

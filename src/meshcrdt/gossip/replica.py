@@ -18,13 +18,12 @@ from meshcrdt.errors import InternalError, MalformedTree, UsageError
 from meshcrdt.gossip.adopt import Adopter
 from meshcrdt.gossip.announcer import Announcer
 from meshcrdt.gossip.broadcast import Adjacent, Broadcast, nobody_adjacent
-from meshcrdt.gossip.cancels import Intent, Purpose
 from meshcrdt.gossip.changes import Change, Writer
 from meshcrdt.gossip.context import Context, LinkState
 from meshcrdt.gossip.durable import EVIDENCE_TABLE, load_streams
 from meshcrdt.gossip.evidence import Evidence
 from meshcrdt.gossip.header import Place, Ref, StreamKey, Verify
-from meshcrdt.gossip.holdings import Channel, Holdings
+from meshcrdt.gossip.holdings import Holdings
 from meshcrdt.gossip.intake import Intake
 from meshcrdt.gossip.local import Local
 from meshcrdt.gossip.messages import (
@@ -44,6 +43,7 @@ from meshcrdt.gossip.messages import (
     parse,
 )
 from meshcrdt.gossip.outputs import Alarm, Misbehaved, Output
+from meshcrdt.gossip.reaction import Reaction
 from meshcrdt.gossip.reading import Reading
 from meshcrdt.gossip.rebase import Rebase
 from meshcrdt.gossip.repair import Repair
@@ -54,9 +54,6 @@ from meshcrdt.gossip.tree_messages import Branch, Have, Spread, Turn
 from meshcrdt.trust.identity import Identity
 from meshcrdt.trust.identity import verify as verify_signature
 from meshcrdt.wire import HASH_BYTES
-
-TIDY_AFTER_S = 3.0
-"""Cancels that are answered go together: one flush for many of them."""
 
 
 class Replica(Reading):
@@ -113,8 +110,14 @@ class Replica(Reading):
             busy=self._local.is_busy,
         )
         self._sync = Sync(context, want=self._want_found, lacks=self._lacks, busy=self._is_waiting)
-        self._intake = Intake(
-            context,
+        self._intake = self._make_intake()
+        self._reaction = Reaction(context, self._local)
+        first = (self._broadcast, self._announcer, self._repair)
+        self._timed = (*first, self._evidence, self._sync, self._reaction)
+
+    def _make_intake(self) -> Intake:
+        return Intake(
+            self._context,
             adopter=self._adopter,
             broadcast=self._broadcast,
             repair=self._repair,
@@ -123,8 +126,6 @@ class Replica(Reading):
             rebase=self._rebase,
             local=self._local,
         )
-        self._tidy: set[tuple[str, bytes]] = set()
-        self._tidy_due: float | None = None
 
     def _lacks(self, key: StreamKey, ref: Ref) -> bool:
         return self._intake.lacks(key, ref)
@@ -186,7 +187,7 @@ class Replica(Reading):
                 self._local.inherit(state)
         for key, _ in context.holdings.streams():
             if key.origin == context.me:
-                self._react(context.holdings.channel(key.channel), None)
+                self._reaction.moved(context.holdings.channel(key.channel), None)
         self._evidence.load(tables.get(EVIDENCE_TABLE, {}))
         return self._outputs()
 
@@ -284,27 +285,15 @@ class Replica(Reading):
 
     def next_deadline(self) -> float | None:
         """Return when `handle_timeout` is due, or None."""
-        parts = (self._sync, self._repair, self._evidence, self._announcer, self._broadcast)
-        due = [self._tidy_due, *(part.next_deadline() for part in parts)]
+        due = (part.next_deadline() for part in self._timed)
         return min((deadline for deadline in due if deadline is not None), default=None)
 
     def handle_timeout(self, now: float) -> list[Output]:
         """Do what is due: retry requests, compare roots, drop cancels that are answered."""
         self._context.now = now
-        self._broadcast.handle_timeout()
-        self._announcer.handle_timeout()
-        self._repair.handle_timeout()
-        self._evidence.handle_timeout()
-        self._sync.handle_timeout()
-        if self._tidy_due is not None and self._tidy_due <= now:
-            self._stage_tidy()
+        for part in self._timed:
+            part.handle_timeout()
         return self._outputs()
-
-    def _stage_tidy(self) -> None:
-        self._tidy_due = None
-        for channel, key in sorted(self._tidy):
-            self._local.stage(channel, Intent(key, Purpose.TIDY))
-        self._tidy.clear()
 
     def render(self, link: int, stream: StreamKey, since: Ref | None) -> bytes | None:
         """Return the encoded message of a Push as of now, or None when nothing is left to say."""
@@ -349,23 +338,7 @@ class Replica(Reading):
     def _adopted(self, key: StreamKey, changed: frozenset[bytes]) -> None:
         """React to a stream that moved: owners drop on sight, removers tidy later."""
         self._repair.arrived(key)
-        self._react(self._context.holdings.channel(key.channel), changed)
-
-    def _react(self, channel: Channel, changed: frozenset[bytes] | None) -> None:
-        me = self._context.me
-        mine = channel.streams.get(me)
-        if mine is None:
-            return
-        tree = mine.state.tree
-        for key in [entry.key for entry in tree.entries()] if changed is None else changed:
-            own = tree.get(key)
-            if own is None:
-                continue
-            if own.value is not None and channel.superseded_by(key, own.dot):
-                self._local.stage(channel.name, Intent(key, Purpose.SEEN))
-            if any(channel.settled(key, dot) is not None for dot in own.supersedes):
-                self._tidy.add((channel.name, key))
-                self._tidy_due = self._tidy_due or self._context.now + TIDY_AFTER_S
+        self._reaction.moved(self._context.holdings.channel(key.channel), changed)
 
     # --- for the simulator and the operator --------------------------------------------
 

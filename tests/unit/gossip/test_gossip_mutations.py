@@ -224,8 +224,8 @@ def test_dropping_a_cancel_before_its_owner_answered_is_caught(monkeypatch: Patc
         b.drop(b"x")
         world.run()
         b.put(b"x2", b"")
-        b.running._tidy.add(("c", b"x"))
-        b.running._stage_tidy()
+        b.running._reaction.answered.add(("c", b"x"))
+        b.running._reaction.tidy()
         b.settle()
         world.run()
 
