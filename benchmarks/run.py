@@ -20,7 +20,7 @@ from meshcrdt.base.ids import Epoch, PeerId
 from meshcrdt.ipam.genesis import Genesis
 from meshcrdt.names.table import Names
 from meshcrdt.node.config import NodeConfig
-from meshcrdt.node.effects import Effect, Persist, Send
+from meshcrdt.node.effects import Effect, Persist, Writable
 from meshcrdt.node.events import Allocate, FrameReceived, LinkOpened, Persisted, Put
 from meshcrdt.node.node import Node
 from meshcrdt.topology.links import Direction
@@ -44,35 +44,30 @@ def make_node(number: int) -> Node:
     return node
 
 
-def settle(node: Node, effects: list[Effect]) -> list[Send]:
-    """Let the disk answer at once; return what was sent."""
-    sent: list[Send] = []
+def settle(node: Node, effects: list[Effect]) -> list[bytes]:
+    """Let the disk answer at once; return the frames that were pulled."""
+    frames: list[bytes] = []
     todo = list(effects)
     while todo:
         effect = todo.pop(0)
         if isinstance(effect, Persist):
             todo += node.handle(Persisted(effect.watermark), 0.0)
-        elif isinstance(effect, Send):
-            sent.append(effect)
-    return sent
+        elif isinstance(effect, Writable):
+            frames += iter(lambda link=effect.link: node.next_frame(link), None)
+    return frames
 
 
 def link(a: Node, b: Node) -> None:
     hellos = a.hello(), b.hello()
-    frames = [
-        (b, s)
-        for s in settle(a, a.handle(LinkOpened(1, hellos[1], Direction.DIALLED, "x", "x", True), 0))
-    ]
-    frames += [
-        (a, s)
-        for s in settle(
-            b, b.handle(LinkOpened(1, hellos[0], Direction.ACCEPTED, "y", "y", True), 0)
-        )
-    ]
+    opened = LinkOpened(1, hellos[1], Direction.DIALLED, "x", "x", True)
+    accepted = LinkOpened(1, hellos[0], Direction.ACCEPTED, "y", "y", True)
+    frames = [(b, frame) for frame in settle(a, a.handle(opened, 0))]
+    frames += [(a, frame) for frame in settle(b, b.handle(accepted, 0))]
     while frames:
-        node, send = frames.pop(0)
+        node, frame = frames.pop(0)
         other = a if node is b else b
-        frames += [(other, s) for s in settle(node, node.handle(FrameReceived(1, send.frame), 0.0))]
+        answers = settle(node, node.handle(FrameReceived(1, frame), 0.0))
+        frames += [(other, answer) for answer in answers]
 
 
 def timed(count: int, action: Callable[[], object]) -> float:
@@ -100,7 +95,7 @@ def bench_node() -> dict[str, float]:
     def puts() -> None:
         for number in range(500):
             event = Put(number, "bench", b"k%d" % (number % 100), b"v%d" % number)
-            frames.extend(send.frame for send in settle(a, a.handle(event, 0.0)))
+            frames.extend(settle(a, a.handle(event, 0.0)))
 
     def grouped() -> None:
         effects: list[Effect] = []

@@ -36,12 +36,16 @@ NOW_S = 1_000_000
 
 
 class OnlyHello:
-    """A node that says hello and admits whom the test says."""
+    """A node that says hello, admits whom the test says and has what it says to send."""
 
     def __init__(self, identity, genesis):
         self.identity = identity
         self.genesis = genesis
         self.refusal = None
+        self.frames = []
+
+    def next_frame(self, _link):
+        return self.frames.pop() if self.frames else None
 
     def hello(self):
         return Hello.of(
@@ -113,8 +117,9 @@ async def test_link_opens_at_both_ends_and_carries_frames(secret, transport):
         assert accepted.direction is Direction.ACCEPTED
         assert accepted.hello == near.node.hello()
         large = b"x" * 200_000
-        near.gate.pumps[dialled.link].send(large)
-        far.gate.pumps[accepted.link].send(b"back")
+        near.node.frames, far.node.frames = [large], [b"back"]
+        near.gate.pumps[dialled.link].wake()
+        far.gate.pumps[accepted.link].wake()
         assert await far.event() == FrameReceived(accepted.link, large)
         assert await near.event() == FrameReceived(dialled.link, b"back")
         await near.gate.close_links("enough")

@@ -174,7 +174,7 @@ async def test_no_payload_of_a_hostile_member_gets_further_than_its_link(autojum
 
 
 async def test_a_member_that_never_reads_is_cut_off(autojump_clock):
-    async with two_nodes(send_queue_bytes_max=300_000, send_timeout_s=3.0) as (n1, n2):
+    async with two_nodes(send_timeout_s=3.0) as (n1, n2):
         hostile = await member_link(n1)
         ended = trio.Event()
 

@@ -1,5 +1,7 @@
 """Driver, performer, storekeeper and pump, with a node that does what the test says."""
 
+from collections import deque
+
 import pytest
 import trio
 
@@ -10,7 +12,7 @@ from meshcrdt.mesh.performer import Performer
 from meshcrdt.mesh.pump import FLUSH_TIMEOUT_S, Pump
 from meshcrdt.mesh.requests import Requests
 from meshcrdt.mesh.storekeeper import GROUP_ROWS_MAX, Storekeeper
-from meshcrdt.node.effects import Changed, CloseLink, Dial, Notice, Persist, Reply, Send
+from meshcrdt.node.effects import Changed, CloseLink, Dial, Notice, Persist, Reply, Writable
 from meshcrdt.node.events import (
     Drain,
     FrameReceived,
@@ -32,8 +34,8 @@ class Recorder:
         self.calls = []
         self.pumps = {1: self}
 
-    def send(self, frame):
-        self.calls.append(("send", frame))
+    def wake(self):
+        self.calls.append(("wake",))
 
     def close(self, reason):
         self.calls.append(("close", reason))
@@ -134,27 +136,6 @@ class FakeLink:
 # --- performer -------------------------------------------------------------------------
 
 
-def test_effects_wait_for_their_watermark_and_hold_up_no_other():
-    recorder = Recorder()
-    performer = recorder.performer()
-    performer.perform(
-        [
-            Persist(1, ()),
-            Send(1, b"needs 1", after=1),
-            Send(1, b"ping"),
-            Reply(7, Done(), after=2),
-            Reply(8, Done(), after=1),
-        ]
-    )
-    assert recorder.calls == [("persist", 1), ("send", b"ping")]
-    performer.persisted(1)
-    assert recorder.calls[2:] == [("send", b"needs 1"), ("reply", 8)]
-    performer.perform([Send(1, b"needs 1, which is there", after=1)])
-    performer.persisted(5)
-    assert recorder.calls[4:] == [("send", b"needs 1, which is there"), ("reply", 7)]
-    assert performer.waiting == 0
-
-
 def test_every_effect_has_its_function():
     recorder = Recorder()
     recorder.performer().perform(
@@ -163,7 +144,10 @@ def test_every_effect_has_its_function():
             CloseLink(1, "why"),
             Changed("c", (b"k",)),
             Notice("info", "text"),
-            Send(99, b"to a link that is gone"),
+            Writable(1),
+            Writable(99),
+            Persist(7, ()),
+            Reply(8, Done()),
             CloseLink(99, "gone"),
         ]
     )
@@ -172,15 +156,15 @@ def test_every_effect_has_its_function():
         ("close", "why"),
         ("changed", "c"),
         ("notice", "text"),
+        ("wake",),
+        ("persist", 7),
+        ("reply", 8),
     ]
 
 
-def test_failed_store_releases_nothing_and_tells_who_waits():
+def test_failed_store_tells_who_waits():
     recorder = Recorder()
-    performer = recorder.performer()
-    performer.perform([Reply(1, Done(), after=1)])
-    performer.store_failed("EIO")
-    performer.persisted(9)
+    recorder.performer().store_failed("EIO")
     assert recorder.calls == [("fail", "the store failed: EIO")]
 
 
@@ -235,19 +219,6 @@ async def test_busy_inbox_starves_no_deadline(autojump_clock):
         assert len(node.timeouts) == 1
         assert len(node.events) == 99
         nursery.cancel_scope.cancel()
-
-
-async def test_what_waited_for_the_disk_goes_before_what_its_return_causes():
-    node, recorder = FakeNode(), Recorder()
-    node.answers[FrameReceived] = lambda _: [Persist(1, ()), Send(1, b"waited", after=1)]
-    node.answers[Persisted] = lambda _: [Send(1, b"caused")]
-    async with trio.open_nursery() as nursery:
-        inbox = await drive(nursery, node, recorder)
-        await inbox.send(FrameReceived(1, b""))
-        await inbox.send(Persisted(1))
-        await trio.testing.wait_all_tasks_blocked()
-        nursery.cancel_scope.cancel()
-    assert recorder.calls == [("persist", 1), ("send", b"waited"), ("send", b"caused")]
 
 
 async def test_instrument_sees_every_event_and_its_effects():
@@ -429,36 +400,68 @@ async def test_failure_is_told_once_and_nothing_is_written_after(error):
 # --- pump ------------------------------------------------------------------------------
 
 
+class Frames:
+    """Stands for the queue of a link in the node."""
+
+    def __init__(self, pump, waiting):
+        self.pump = pump
+        self.waiting = waiting
+
+    def add(self, frame):
+        self.waiting.append(frame)
+        self.pump.wake()
+
+
 async def start_pump(nursery, link, **limits):
     put, take = trio.open_memory_channel(100)
-    pump = Pump(5, link, limits=Limits(**limits), inbox=put)
+    waiting = deque()
+    pump = Pump(
+        5,
+        link,
+        limits=Limits(**limits),
+        inbox=put,
+        next_frame=lambda number: waiting.popleft() if number == 5 and waiting else None,
+    )
     nursery.start_soon(pump.run)
     assert isinstance(await take.receive(), LinkOpened)
-    return pump, take
+    return Frames(pump, waiting), take
 
 
 async def test_pump_moves_frames_both_ways_and_ends_in_order():
     link = FakeLink()
     async with trio.open_nursery() as nursery:
-        pump, events = await start_pump(nursery, link)
-        pump.send(b"1")
-        pump.send(b"2")
+        frames, events = await start_pump(nursery, link)
+        frames.add(b"1")
+        frames.add(b"2")
         link.put.send_nowait(b"in")
         link.put.send_nowait(LinkClosed("they closed"))
         assert await events.receive() == FrameReceived(5, b"in")
         assert await events.receive() == LinkClosedEvent(5, "they closed")
     assert link.closed
+    assert link.sent == [b"1", b"2"]
 
 
-async def test_close_sends_what_is_queued_first():
+async def test_a_busy_socket_takes_no_frame_from_the_node():
+    link = FakeLink()
+    link.hold = trio.Event()
+    async with trio.open_nursery() as nursery:
+        frames, _ = await start_pump(nursery, link)
+        for frame in (b"1", b"2", b"3"):
+            frames.add(frame)
+            await trio.testing.wait_all_tasks_blocked()
+        assert list(frames.waiting) == [b"2", b"3"]
+        link.hold.set()
+        await trio.testing.wait_all_tasks_blocked()
+        assert link.sent == [b"1", b"2", b"3"]
+        nursery.cancel_scope.cancel()
+
+
+async def test_close_sends_what_waits_first():
     link = FakeLink()
     async with trio.open_nursery() as nursery:
-        pump, events = await start_pump(nursery, link)
-        for frame in (b"1", b"2", b"3"):
-            pump.send(frame)
-        pump.check()
-        pump.close("the node's reason")
-        pump.send(b"too late")
+        frames, events = await start_pump(nursery, link)
+        frames.waiting.extend((b"1", b"2", b"3"))
+        frames.pump.close("the node's reason")
         assert await events.receive() == LinkClosedEvent(5, "the node's reason")
     assert link.sent == [b"1", b"2", b"3"]
 
@@ -467,35 +470,21 @@ async def test_close_of_a_stuck_link_is_bounded(autojump_clock):
     link = FakeLink()
     link.hold = trio.Event()
     async with trio.open_nursery() as nursery:
-        pump, events = await start_pump(nursery, link)
-        pump.send(b"1")
+        frames, events = await start_pump(nursery, link)
+        frames.add(b"1")
         start = trio.current_time()
-        pump.close("bye")
+        frames.pump.close("bye")
         await events.receive()
     assert trio.current_time() - start == pytest.approx(FLUSH_TIMEOUT_S)
     assert link.closed
-
-
-async def test_full_queue_closes_the_link_as_stuck():
-    link = FakeLink()
-    link.hold = trio.Event()
-    async with trio.open_nursery() as nursery:
-        pump, events = await start_pump(nursery, link, send_queue_bytes_max=10)
-        await trio.testing.wait_all_tasks_blocked()
-        pump.send(b"x" * 4)
-        await trio.testing.wait_all_tasks_blocked()
-        pump.send(b"x" * 10)
-        pump.send(b"x")
-        event = await events.receive()
-    assert event.reason.startswith("stuck: 11 bytes wait")
 
 
 async def test_slow_frame_closes_the_link_as_stuck(autojump_clock):
     link = FakeLink()
     link.hold = trio.Event()
     async with trio.open_nursery() as nursery:
-        pump, events = await start_pump(nursery, link, send_timeout_s=3.0)
-        pump.send(b"x")
+        frames, events = await start_pump(nursery, link, send_timeout_s=3.0)
+        frames.add(b"x")
         event = await events.receive()
     assert "longer than send_timeout_s=3.0" in event.reason
 
@@ -508,6 +497,6 @@ async def test_broken_send_ends_the_link_with_its_reason():
 
     link.send = broken
     async with trio.open_nursery() as nursery:
-        pump, events = await start_pump(nursery, link)
-        pump.send(b"x")
+        frames, events = await start_pump(nursery, link)
+        frames.add(b"x")
         assert await events.receive() == LinkClosedEvent(5, "reset by peer")

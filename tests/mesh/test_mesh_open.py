@@ -438,7 +438,7 @@ async def test_activity_shows_links_watchers_and_group_commits(autojump_clock):
         activity = a.activity()
         assert (activity.links, activity.watchers, activity.half_open) == (1, 1, 0)
         assert activity.store_batches >= activity.store_transactions > 0
-        assert activity.requests_waiting == activity.effects_waiting == 0
+        assert activity.requests_waiting == activity.turns_waiting == 0
         a.check()
         b.check()
 

@@ -21,7 +21,7 @@ class NoNetwork:
     def dial(self, source: Host, address: str) -> None:
         self.dialled.append(address)
 
-    def send(self, source: Host, link: int, frame: bytes) -> None:
+    def writable(self, source: Host, link: int) -> None:
         raise AssertionError("there is no link")
 
     def close(self, source: Host, link: int, reason: str) -> None:

@@ -8,7 +8,7 @@ from meshcrdt.base.dice import Dice
 from meshcrdt.base.ids import Epoch
 from meshcrdt.ipam.genesis import Genesis
 from meshcrdt.node.config import NodeConfig
-from meshcrdt.node.effects import CloseLink, Effect, Persist, Reply, Send
+from meshcrdt.node.effects import CloseLink, Effect, Persist, Reply, Writable
 from meshcrdt.node.events import FrameReceived, LinkClosed, LinkOpened, Persisted
 from meshcrdt.node.node import Node
 from meshcrdt.topology.links import Direction
@@ -28,8 +28,7 @@ class Bench:
         self.hold_disk: set[str] = set()
         self.held: dict[str, list[Persist]] = {}
         self.sent: list[tuple[str, bytes]] = []
-        self._waiting: dict[str, list[Effect]] = {}
-        self._persisted: dict[str, int] = {}
+        self.jammed: set[tuple[str, int]] = set()
         self._todo: deque[tuple[str, object]] = deque()
         self._next_link = 1
 
@@ -61,8 +60,6 @@ class Bench:
             Dice(name.encode() + bytes([counter])),
         )
         self.nodes[name] = node
-        self._persisted[name] = 0
-        self._waiting[name] = []
         self._perform(name, node.load(self.disks[name], self.now))
         self.run()
         return node
@@ -117,18 +114,12 @@ class Bench:
 
     def _perform(self, name: str, effects: list[Effect]) -> None:
         for effect in effects:
-            if effect.after > self._persisted[name]:
-                self._waiting[name].append(effect)
-            else:
-                self._one(name, effect)
+            self._one(name, effect)
 
     def _one(self, name: str, effect: Effect) -> None:
         match effect:
-            case Send():
-                self.sent.append((name, effect.frame))
-                end = self.wires.get((name, effect.link))
-                if end is not None:
-                    self._todo.append((end[0], FrameReceived(end[1], effect.frame)))
+            case Writable():
+                self.pull(name, effect.link)
             case CloseLink():
                 self.closed.append((name, effect.reason))
                 self.unplug(name, effect.link, effect.reason)
@@ -142,6 +133,16 @@ class Bench:
                 self.replies[name, effect.request] = effect.outcome
             case _:
                 pass
+
+    def pull(self, name: str, link: int) -> None:
+        """Take what waits for a link; on a jammed one it goes on waiting."""
+        if (name, link) in self.jammed:
+            return
+        while (frame := self.nodes[name].next_frame(link)) is not None:
+            self.sent.append((name, frame))
+            end = self.wires.get((name, link))
+            if end is not None:
+                self._todo.append((end[0], FrameReceived(end[1], frame)))
 
     def unplug(self, name: str, link: int, reason: str = "unplugged") -> None:
         end = self.wires.pop((name, link), None)
@@ -157,11 +158,6 @@ class Bench:
                 rows.pop(key, None)
             else:
                 rows[key] = value
-        self._persisted[name] = persist.watermark
-        ready = [e for e in self._waiting[name] if e.after <= persist.watermark]
-        self._waiting[name] = [e for e in self._waiting[name] if e.after > persist.watermark]
-        for effect in ready:
-            self._one(name, effect)
         self._todo.append((name, Persisted(persist.watermark)))
 
 

@@ -40,9 +40,20 @@ class Limits:
     handshake_timeout_s: float = field(default=5.0, validator=_positive)
     half_open_max: int = field(default=256, validator=_positive)
     half_open_per_source_max: int = field(default=32, validator=_positive)
-    send_queue_bytes_max: int = field(default=4 * 1024 * 1024, validator=_positive)
-    """Bytes that wait for one link before it counts as stuck and is closed."""
+    link_liveness_bytes_max: int = field(default=64 * 1024, validator=_positive)
+    """Messages between neighbours that wait for one link; above, it is stuck and is closed."""
+    link_unicast_bytes_max: int = field(default=512 * 1024, validator=_positive)
+    """Unicast that waits for one link; above, who fills most of it loses messages."""
+    link_delta_bytes_max: int = field(default=2 * 1024 * 1024, validator=_positive)
+    """Deltas that wait for one link; a stream whose state is made when it leaves counts 256."""
+    link_repair_bytes_max: int = field(default=4 * 1024 * 1024, validator=_positive)
+    """Repair that waits for one link; answers above it are dropped, and asked for again."""
+    link_share_window_bytes: int = field(default=256 * 1024, validator=_positive)
+    """Bytes of one link over which the shares of its lanes hold."""
+    frame_fill_bytes: int = field(default=64 * 1024, validator=_positive)
+    """A frame takes no further message above it: what is urgent waits for one frame at most."""
     send_timeout_s: float = field(default=10.0, validator=_positive)
+    """A link that does not take one frame in so long is stuck and is closed."""
     links_max: int = field(default=512, validator=_positive)
     ping_interval_s: float = field(default=0.75, validator=_positive)
     link_silence_s: float = field(default=2.5, validator=_positive)

@@ -1,7 +1,7 @@
-"""The only task that touches the node: event in, effects out, sleep until the deadline.
+"""The only task that gives the node events: event in, effects out, sleep until the deadline.
 
-Nothing here waits for anything but the inbox and the clock. The clock is trio's, so a
-test's virtual clock drives everything.
+The writers of links pull frames between its turns. Nothing here waits for anything but the
+inbox and the clock. The clock is trio's, so a test's virtual clock drives everything.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import trio
 from meshcrdt.abc import Instrument
 from meshcrdt.mesh.performer import Performer
 from meshcrdt.node.effects import Effect
-from meshcrdt.node.events import Event, Persisted, StoreFailed
+from meshcrdt.node.events import Event, StoreFailed
 
 if TYPE_CHECKING:
     from meshcrdt.node.node import Node
@@ -107,8 +107,6 @@ class Driver:
         now = trio.current_time()
         self._tell_before(event, now)
         effects = self._node.handle(event, now)
-        if isinstance(event, Persisted):
-            self._performer.persisted(event.watermark)
         self._performer.perform(effects)
         if isinstance(event, StoreFailed):
             self._performer.store_failed(event.reason)

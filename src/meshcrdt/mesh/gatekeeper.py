@@ -217,7 +217,13 @@ class Gatekeeper:
 
     async def _carry(self, secure: SecureLink) -> None:
         number = next(self._numbers)
-        pump = Pump(number, secure, limits=self._limits, inbox=self._inbox)
+        pump = Pump(
+            number,
+            secure,
+            limits=self._limits,
+            inbox=self._inbox,
+            next_frame=self._node.next_frame,
+        )
         self.pumps[number] = pump
         try:
             await pump.run()
@@ -230,11 +236,9 @@ class Gatekeeper:
         self.refusals.check()
         if self._entering < 0 or len(self.pumps) > self._limits.links_max:
             raise InternalError(f"{len(self.pumps)} links, {self._entering} are let in")
-        for pump in self.pumps.values():
-            pump.check()
 
     async def close_links(self, reason: str) -> None:
-        """Close every link after what it has queued, and wait for that."""
+        """Close every link after what waits for it, and wait for that."""
         pumps = list(self.pumps.values())
         for pump in pumps:
             pump.close(reason)

@@ -1,13 +1,7 @@
-"""Performs effects: one function per effect, and none of them waits.
-
-An effect that needs the disk waits here until its watermark has come back in through the
-door; one that does not never queues behind it (finding F15).
-"""
+"""Performs effects: one function per effect, in order, and none of them waits."""
 
 from __future__ import annotations
 
-import heapq
-import itertools
 from collections.abc import Callable, Iterable
 from typing import assert_never
 
@@ -25,7 +19,7 @@ from meshcrdt.node.effects import (
     Notice,
     Persist,
     Reply,
-    Send,
+    Writable,
 )
 
 
@@ -48,38 +42,20 @@ class Performer:
         self._requests = requests
         self._watches = watches
         self._notices = notices
-        self._persisted = 0
-        self._waiting: list[tuple[int, int, Effect]] = []
-        self._order = itertools.count()
-
-    @property
-    def waiting(self) -> int:
-        """How many effects wait for the disk."""
-        return len(self._waiting)
 
     def perform(self, effects: Iterable[Effect]) -> None:
-        """Do each effect now, or keep it until what it needs is on disk."""
+        """Do each effect, in order."""
         for effect in effects:
-            if effect.after > self._persisted:
-                heapq.heappush(self._waiting, (effect.after, next(self._order), effect))
-            else:
-                self._do(effect)
-
-    def persisted(self, watermark: int) -> None:
-        """Do what waited for the disk up to this watermark, in order."""
-        self._persisted = max(self._persisted, watermark)
-        while self._waiting and self._waiting[0][0] <= self._persisted:
-            self._do(heapq.heappop(self._waiting)[2])
+            self._do(effect)
 
     def store_failed(self, reason: str) -> None:
-        """Let go of what waits for a disk that will not answer, and tell who waits for it."""
-        self._waiting.clear()
+        """Tell who waits for a disk that will not answer."""
         self._requests.fail_all(StoreError(f"the store failed: {reason}"))
 
     def _do(self, effect: Effect) -> None:
         match effect:
-            case Send():
-                self._send(effect)
+            case Writable():
+                self._wake(effect)
             case CloseLink():
                 self._close_link(effect)
             case Dial():
@@ -95,11 +71,11 @@ class Performer:
             case _:
                 assert_never(effect)
 
-    def _send(self, effect: Send) -> None:
+    def _wake(self, effect: Writable) -> None:
         # A link that ended a moment ago is the world's news, which the node has yet to hear.
         pump = self._pumps.get(effect.link)
         if pump is not None:
-            pump.send(effect.frame)
+            pump.wake()
 
     def _close_link(self, effect: CloseLink) -> None:
         pump = self._pumps.get(effect.link)

@@ -1,25 +1,25 @@
-"""One established link at work: a reader task, a writer task, and a bounded queue.
+"""One established link at work: a reader task and a writer task.
 
-The node never waits for a socket: what it sends goes into the queue at once, and a link
-whose queue is full, or whose peer takes too long for one frame, is closed as stuck. The
-mesh dials again, and anti-entropy repairs what the queue held.
+The node never waits for a socket. The writer pulls one frame whenever the socket is free, so
+what waits, waits in the node, where it gets less and not more. A link whose peer takes too
+long for one frame is closed as stuck; the mesh dials again, and anti-entropy repairs what
+was lost.
 """
 
 from __future__ import annotations
 
-from collections import deque
+from collections.abc import Callable
 
 import trio
 
 from meshcrdt.base.limits import Limits
-from meshcrdt.errors import InternalError
 from meshcrdt.mesh.links import SecureLink
 from meshcrdt.mesh.reasons import reason_of
 from meshcrdt.mesh.signals import Signal
 from meshcrdt.node.events import Event, FrameReceived, LinkClosed, LinkOpened
 
 FLUSH_TIMEOUT_S = 1.0
-"""How long a link that is being closed may take to send what is queued."""
+"""How long a link that is being closed may take to send what waits."""
 
 
 class Pump:
@@ -32,49 +32,30 @@ class Pump:
         *,
         limits: Limits,
         inbox: trio.MemorySendChannel[Event],
+        next_frame: Callable[[int], bytes | None],
     ) -> None:
         self.number = number
         self._link = link
         self._limits = limits
         self._inbox = inbox
-        self._queue: deque[bytes] = deque()
-        self._queued_bytes = 0
+        self._next_frame = next_frame
         self._more = Signal()
         self._scope = trio.CancelScope()
         self._reason: str | None = None
         self._is_flushing = False
         self.done = trio.Event()
 
-    @property
-    def queued_bytes(self) -> int:
-        """Bytes that wait to be sent."""
-        return self._queued_bytes
-
-    def send(self, frame: bytes) -> None:
-        """Queue a frame; never waits. A link that cannot keep up is closed."""
-        if self._reason is not None:
-            return
-        self._queue.append(frame)
-        self._queued_bytes += len(frame)
-        if self._queued_bytes > self._limits.send_queue_bytes_max:
-            self._end(
-                f"stuck: {self._queued_bytes} bytes wait, above "
-                f"send_queue_bytes_max={self._limits.send_queue_bytes_max}"
-            )
+    def wake(self) -> None:
+        """Note that there are frames to pull; never waits."""
         self._more.set()
 
     def close(self, reason: str) -> None:
-        """Send what is queued, for a bounded time, then close."""
+        """Send what waits in the node, for a bounded time, then close."""
         if self._reason is None:
             self._reason = reason
             self._is_flushing = True
             self._scope.deadline = trio.current_time() + FLUSH_TIMEOUT_S
             self._more.set()
-
-    def check(self) -> None:
-        """Raise InternalError when the count of queued bytes is not that of the queue."""
-        if self._queued_bytes != sum(map(len, self._queue)):
-            raise InternalError(f"link {self.number} counts {self._queued_bytes} queued bytes")
 
     async def run(self) -> None:
         """Announce the link, move frames until it ends, announce the end.
@@ -112,9 +93,7 @@ class Pump:
 
     async def _write(self) -> None:
         while True:
-            while self._queue:
-                frame = self._queue.popleft()
-                self._queued_bytes -= len(frame)
+            while (frame := self._next_frame(self.number)) is not None:
                 with trio.move_on_after(self._limits.send_timeout_s) as timeout:
                     try:
                         await self._link.send(frame)

@@ -71,7 +71,6 @@ class Shell:
         self._scope = trio.CancelScope(shield=True)
         self._started = trio.Event()
         self._gatekeeper: Gatekeeper | None = None
-        self._performer: Performer | None = None
         self._requests = Requests(self._inbox)
         self._notices = NoticeBoard(limits.watch_queue_max)
         self._hub = WatchHub(
@@ -141,7 +140,7 @@ class Shell:
             genesis=self._genesis,
             pinned=self._plan.pinned,
         )
-        performer = self._performer = Performer(
+        performer = Performer(
             pumps=gatekeeper.pumps,
             dial=gatekeeper.dial,
             storekeeper=self.storekeeper,
@@ -201,16 +200,19 @@ class Shell:
 
     def statistics(self) -> ShellStatistics:
         """Return the shell's queues and counts."""
-        gatekeeper, performer = self._gatekeeper, self._performer
-        pumps = list(gatekeeper.pumps.values()) if gatekeeper else []
+        gatekeeper, queues = self._gatekeeper, self.node.queues.statistics()
         return ShellStatistics(
             inbox_events=self._inbox.statistics().current_buffer_used,
-            effects_waiting=performer.waiting if performer else 0,
+            turns_waiting=self.node.barrier.waiting,
             requests_waiting=len(self._requests),
             store_transactions=self.storekeeper.transactions,
             store_batches=self.storekeeper.batches,
-            links=len(pumps),
-            link_queued_bytes=sum(pump.queued_bytes for pump in pumps),
+            links=len(gatekeeper.pumps) if gatekeeper else 0,
+            link_queued_bytes=queues.waiting_bytes,
+            frames_sent=queues.frames,
+            messages_sent=queues.messages,
+            messages_coalesced=queues.coalesced,
+            messages_dropped=queues.dropped,
             half_open=len(gatekeeper.half_open) if gatekeeper else 0,
             half_open_proved=gatekeeper.half_open.proved if gatekeeper else 0,
             half_open_evicted=gatekeeper.half_open.evicted if gatekeeper else 0,

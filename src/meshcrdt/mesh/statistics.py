@@ -13,8 +13,8 @@ class ShellStatistics:
 
     inbox_events: int
     """Events that wait for the node."""
-    effects_waiting: int
-    """Effects that wait for the disk."""
+    turns_waiting: int
+    """Turns of the node whose answers wait for the disk."""
     requests_waiting: int
     """Callers that wait for an answer."""
     store_transactions: int
@@ -23,7 +23,14 @@ class ShellStatistics:
     """Batches that these transactions carried: above it, group commit is at work."""
     links: int
     link_queued_bytes: int
-    """Bytes that wait to be sent, over all links."""
+    """Bytes that wait in the node to be sent, over all links."""
+    frames_sent: int
+    messages_sent: int
+    """Messages that these frames carried: above them, one sealing serves several."""
+    messages_coalesced: int
+    """Messages that a newer one made needless before their link had room."""
+    messages_dropped: int
+    """Messages that found no room in their lane; whoever needs them asks again."""
     half_open: int
     """Handshakes of callers in progress."""
     half_open_proved: int

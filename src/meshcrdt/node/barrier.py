@@ -1,7 +1,8 @@
-"""The durability barrier: what waits for which watermark.
+"""The one mechanism for "once it is on disk": what waits for which watermark.
 
-Each turn that writes rows gets the next watermark. Actions registered with a watermark run
-in order once `Persisted` has reached it (finding F15).
+Each turn that writes rows gets the next watermark. What may be done only when they are on
+disk is an action held here; it runs in the turn of `Persisted`, so its effects are ordinary
+ones and no shell holds anything back (finding F15). What needs no disk never waits here.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
+
+from meshcrdt.errors import InternalError
 
 Action: TypeAlias = Callable[[float], None]
 
@@ -21,6 +24,8 @@ class Barrier:
         self._persisted = 0
         self._failed = False
         self._waiting: deque[tuple[int, Sequence[Action]]] = deque()
+        self._for_turn: list[Action] = []
+        self._for_all: list[Action] = []
 
     @property
     def is_clear(self) -> bool:
@@ -32,17 +37,40 @@ class Barrier:
         """How many turns wait for the disk."""
         return len(self._waiting)
 
-    def issue(self) -> None:
-        """Take the next watermark for the rows of this turn."""
-        self.watermark += 1
+    def when_durable(self, action: Action) -> None:
+        """Run an action once the rows of this turn are on disk."""
+        self._for_turn.append(action)
 
-    def hold(self, actions: Sequence[Action]) -> None:
-        """Keep actions until the newest watermark is confirmed; after a failure, never."""
+    def when_all_durable(self, action: Action) -> None:
+        """Run an action once all rows written so far are on disk, those of earlier turns too.
+
+        An answer may rest on a row that an earlier turn wrote and the disk still has.
+        """
+        self._for_all.append(action)
+
+    def ready(self) -> list[Action]:
+        """Return the actions of this turn that wait for nothing, if it writes no rows."""
+        if not self.is_clear:
+            return []
+        ready, self._for_all = self._for_all, []
+        return ready
+
+    def end_turn(self, rows: int) -> int:
+        """Hold what the turn left until its rows are on disk; return their watermark.
+
+        Raises InternalError when an action waits for rows of a turn that writes none.
+        """
+        if self._for_turn and not rows:
+            raise InternalError("an action waits for the disk, but its turn writes nothing")
+        if rows:
+            self.watermark += 1
+        actions, self._for_turn, self._for_all = [*self._for_turn, *self._for_all], [], []
         if actions and not self._failed:
             self._waiting.append((self.watermark, actions))
+        return self.watermark
 
     def stored(self, watermark: int, now: float) -> None:
-        """Take a confirmation and run what waited for it."""
+        """Take a confirmation and run what waited for it, in order."""
         self._persisted = max(self._persisted, watermark)
         while self._waiting and self._waiting[0][0] <= self._persisted:
             for action in self._waiting.popleft()[1]:
@@ -55,3 +83,9 @@ class Barrier:
         """
         self._failed = True
         self._waiting.clear()
+
+    def check(self) -> None:
+        """Raise InternalError when something waits for what is on disk, or for no turn at all."""
+        marks = [watermark for watermark, _ in self._waiting]
+        if marks != sorted(marks) or any(not self._persisted < m <= self.watermark for m in marks):
+            raise InternalError(f"turns wait for {marks}, on disk is {self._persisted}")

@@ -243,7 +243,7 @@ def _connect(node: Node, wiring: Wiring, command: events.Connect, now: float) ->
     wiring.run(node.topology.add_targets(addresses, now), now)
     node.given.update(addresses)
     node.outbox.rows.append(row)
-    node.outbox.durable_reply(command.request, Done())
+    _reply_durably(node, command.request)
     return None
 
 
@@ -257,5 +257,10 @@ def _forget(node: Node, wiring: Wiring, command: events.Forget, now: float) -> o
     node.given -= addresses
     wiring.run(node.topology.forget(sorted(addresses), now), now)
     node.outbox.rows.append(durable.peers_row(node.given))
-    node.outbox.durable_reply(command.request, Done())
+    _reply_durably(node, command.request)
     return None
+
+
+def _reply_durably(node: Node, request: int) -> None:
+    """Answer once the rows of this turn are on disk."""
+    node.barrier.when_durable(lambda _later: node.outbox.reply(request, Done()))

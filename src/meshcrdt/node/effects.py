@@ -1,9 +1,8 @@
-"""What the node asks of its shell.
+"""What the node asks of its shell: performed in order, at once.
 
-Each effect names in `after` the durability watermark that it needs: the shell performs
-it once `Persisted(watermark)` with watermark >= `after` has come back in through the
-door. Zero needs nothing. Effects of one `handle` are performed in order, except that an
-effect which waits for the disk never holds up one which does not (finding F15).
+What needs the disk is no effect before it is there: the node holds it back itself, and
+the turn of `Persisted` emits it (finding F15). So a shell knows nothing of watermarks but
+to hand them back.
 """
 
 from __future__ import annotations
@@ -17,21 +16,22 @@ from meshcrdt.base.ids import PeerId
 
 
 @define
-class Send:
-    """Put one encoded frame on a link."""
+class Writable:
+    """A link has something to send: pull `node.next_frame(link, now)` until it is None.
+
+    The shell may take its time, one frame whenever the socket is free: what waits in the node
+    gets less there, not more. It is told again only after it was given None.
+    """
 
     link: int
-    frame: bytes
-    after: int = 0
 
 
 @define
 class CloseLink:
-    """Close a link; `reason` is one line for the log of both ends."""
+    """Close a link after what can be pulled; `reason` is one line for the log of both ends."""
 
     link: int
     reason: str
-    after: int = 0
 
 
 @define
@@ -39,7 +39,6 @@ class Dial:
     """Try to connect to an address once and answer with LinkOpened or DialFailed."""
 
     address: str
-    after: int = 0
 
 
 @define
@@ -48,7 +47,6 @@ class Persist:
 
     watermark: int
     rows: tuple[Row, ...]
-    after: int = 0
 
 
 @define
@@ -57,7 +55,6 @@ class Reply:
 
     request: int
     outcome: object
-    after: int = 0
 
 
 @define
@@ -66,7 +63,6 @@ class Changed:
 
     channel: str
     keys: tuple[bytes, ...]
-    after: int = 0
 
 
 @define
@@ -76,7 +72,6 @@ class Notice:
     level: str
     text: str
     peer: PeerId | None = None
-    after: int = 0
 
 
-Effect: TypeAlias = Send | CloseLink | Dial | Persist | Reply | Changed | Notice
+Effect: TypeAlias = Writable | CloseLink | Dial | Persist | Reply | Changed | Notice

@@ -2,7 +2,8 @@
 
 Bytes come in as FrameReceived, become messages, messages become outputs of the machines
 on floor 3, outputs become effects. The node decides nothing that a machine could decide;
-it knows which machine each message, record and outcome belongs to.
+it knows which machine each message, record and outcome belongs to. What it sends waits in
+a queue of each link, from which the shell pulls frames by `next_frame`.
 
 Turn order, always the same: the event, then every output it caused (breadth first), then
 one flush of staged writes, until nothing is left. What needs the disk waits for
@@ -12,7 +13,7 @@ one flush of staged writes, until nothing is left. What needs the disk waits for
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from meshcrdt.base.dice import Dice
 from meshcrdt.base.ids import INSTANCE_BYTES, Epoch, PeerId
@@ -34,6 +35,8 @@ from meshcrdt.node.events import (
     StoreFailed,
 )
 from meshcrdt.node.joiners import Joiners
+from meshcrdt.node.link_queue import Lane
+from meshcrdt.node.link_queues import LinkQueues, nothing_to_say
 from meshcrdt.node.outbox import Message, Outbox
 from meshcrdt.node.own_hello import OwnHello, judge
 from meshcrdt.node.patience import Patience
@@ -87,12 +90,13 @@ class Node(Queries):
         self.alarms: deque[str] = deque(maxlen=64)
         self.dead_since: dict[PeerId, float] = {}
         self.patience = Patience()
-        self._barrier = Barrier()
+        self.barrier = Barrier()
         self._wiring = Wiring(self)
         self.presence = Presence(config, self._wiring)
         self._joining: Genesis | None = None
         self._own_hello = OwnHello(config)
-        self.outbox = Outbox(config.limits)
+        self.queues = LinkQueues(config.limits)
+        self.outbox = Outbox(self.queues)
         if config.genesis is not None:
             self._enter(config.genesis)
 
@@ -116,7 +120,7 @@ class Node(Queries):
             case FrameReceived():
                 self._frame(event, now)
             case Persisted():
-                self._barrier.stored(event.watermark, now)
+                self.barrier.stored(event.watermark, now)
             case LinkOpened():
                 self._link_opened(event, now)
             case LinkClosed():
@@ -128,7 +132,7 @@ class Node(Queries):
                 self._wiring.run(outputs, now)
             case StoreFailed():
                 self.store_failure = event.reason
-                self._barrier.fail()
+                self.barrier.fail()
                 self.alarm("error", f"the store failed, nothing more is accepted: {event.reason}")
             case _:
                 self._command(event, now)
@@ -169,6 +173,15 @@ class Node(Queries):
             ]
         return min((d for d in deadlines if d is not None), default=None)
 
+    def next_frame(self, link: int) -> bytes | None:
+        """Return the next frame of a link, or None when there is nothing to send.
+
+        Call it when the link has room, after a Writable and until it returns None. Nothing
+        but the queue of the link changes by it.
+        """
+        render = nothing_to_say if self.core is None else self.core.replica.render
+        return self.queues.next_frame(link, render)
+
     # --- handshakes ----------------------------------------------------------------------
 
     def hello(self) -> Hello:
@@ -184,10 +197,11 @@ class Node(Queries):
 
     def _link_opened(self, event: LinkOpened, now: float) -> None:
         self.links[event.link] = event
+        self.queues.opened(event.link)
         hello = event.hello
         if self.core is None:
             if hello.genesis is not None:
-                self.outbox.message(event.link, 0, (messages.GENESIS_ASK,))
+                self.outbox.message(event.link, Lane.LIVENESS, (messages.GENESIS_ASK,))
         elif hello.genesis != self.core.genesis.hash:
             # It may fetch the genesis here, nothing else; then it dials again as a member.
             self._joiners.opened(event.link, now)
@@ -217,6 +231,7 @@ class Node(Queries):
     def _link_closed(self, event: LinkClosed, now: float) -> None:
         if self.links.pop(event.link, None) is None:
             return
+        self.queues.closed(event.link)
         self._joiners.closed(event.link)
         if self.core is not None:
             self._wiring.run(self.core.replica.link_closed(event.link, now), now)
@@ -246,7 +261,7 @@ class Node(Queries):
             if code == messages.GENESIS_ASK:
                 if self.core is not None:
                     tree = self.core.genesis.to_tree()
-                    self.outbox.message(link, 0, (messages.GENESIS, tree))
+                    self.outbox.message(link, Lane.LIVENESS, (messages.GENESIS, tree))
             elif code == messages.GENESIS:
                 self._genesis_received(opened, message, now)
             else:
@@ -275,7 +290,7 @@ class Node(Queries):
             return
         self._joining = genesis
         self.outbox.rows.append(durable.genesis_row(genesis))
-        self.when_durable(lambda later: self._join(genesis, later))
+        self.barrier.when_durable(lambda later: self._join(genesis, later))
 
     def _join(self, genesis: Genesis, now: float) -> None:
         if self.core is None:
@@ -317,34 +332,14 @@ class Node(Queries):
 
     # --- durability ----------------------------------------------------------------------
 
-    def when_durable(self, action: Callable[[float], None]) -> None:
-        """Run an action once the rows of this turn are on disk."""
-        self.outbox.when_durable.append(action)
-
-    def when_all_durable(self, action: Callable[[float], None]) -> None:
-        """Run an action once all rows written so far are on disk, those of earlier turns too.
-
-        An answer may rest on a row that an earlier turn wrote and the disk still has.
-        """
-        self.outbox.when_all_durable.append(action)
-
     def _finish(self, now: float) -> list[Effect]:
         self._wiring.settle(now)
-        while not self.outbox.rows and self._barrier.is_clear:
-            ready, self.outbox.when_all_durable = self.outbox.when_all_durable, []
+        while not self.outbox.rows and (ready := self.barrier.ready()):
             for action in ready:
                 action(now)
             self._wiring.settle(now)
-            if not ready:
-                break
-        box = self.outbox
-        self.outbox = Outbox(self.limits)
-        if box.when_durable and not box.rows:
-            raise InternalError("an action waits for the disk, but its turn writes nothing")
-        if box.rows:
-            self._barrier.issue()
-        self._barrier.hold(box.when_durable + box.when_all_durable)
-        return box.effects(self._barrier.watermark)
+        box, self.outbox = self.outbox, Outbox(self.queues)
+        return box.effects(self.barrier.end_turn(len(box.rows)))
 
     def reepoch(self, above: Epoch, now: float) -> None:
         """Take an epoch above one that was seen of this very identity (finding F14)."""
@@ -356,7 +351,7 @@ class Node(Queries):
         counter = max(self._next_epoch.counter, above.counter) + 1
         epoch = self._next_epoch = Epoch(counter, self._dice.raw(INSTANCE_BYTES))
         self.outbox.rows.append(durable.boot_row(epoch))
-        self.when_durable(lambda _later: self._open_epoch(epoch))
+        self.barrier.when_durable(lambda _later: self._open_epoch(epoch))
 
     def _open_epoch(self, epoch: Epoch) -> None:
         """Go on under an epoch whose boot counter is on disk: no later run can take it again."""
@@ -391,6 +386,8 @@ class Node(Queries):
     def check_moved(self) -> None:
         """The same, but streams that stand where they were checked last are taken as sound."""
         self._joiners.check(self.links)
+        self.queues.check(self.links)
+        self.barrier.check()
         self.topology.check()
         self.unicast.check()
         if self.core is not None:

@@ -14,9 +14,11 @@ from meshcrdt.base.limits import Limits
 from meshcrdt.gossip.messages import Proof
 from meshcrdt.gossip.quarantine import Offence
 from meshcrdt.node import views
+from meshcrdt.node.barrier import Barrier
 from meshcrdt.node.config import NodeConfig
 from meshcrdt.node.core import Core
 from meshcrdt.node.explain import KeyStory, explain
+from meshcrdt.node.link_queues import LinkQueues
 from meshcrdt.node.statistics import MemberStatus, NodeStatistics, UniverseStatus
 from meshcrdt.node.workloads import Endpoint
 from meshcrdt.topology.directory import Standing, UnknownPeer, canonical_address
@@ -43,6 +45,8 @@ class Queries:
     store_failure: str | None
     alarms: deque[str]
     dead_since: dict[PeerId, float]
+    barrier: Barrier
+    queues: LinkQueues
 
     @property
     def state(self) -> str:
@@ -196,6 +200,8 @@ class Queries:
             alarms=tuple(self.alarms),
             equivocations=tuple(map(_equivocation, core.replica.equivocations())) if core else (),
             malformed_records=core.malformed_records if core else 0,
+            turns_waiting=self.barrier.waiting,
+            queues=self.queues.statistics(),
         )
 
 

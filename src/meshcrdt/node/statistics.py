@@ -5,6 +5,7 @@ from __future__ import annotations
 from attrs import frozen
 
 from meshcrdt.base.ids import Epoch, PeerId
+from meshcrdt.node.link_queues import NO_QUEUES, QueueStatistics
 from meshcrdt.topology.topology import ConnectionInfo, PeerState
 
 
@@ -52,3 +53,6 @@ class NodeStatistics:
     """Who signed two headers for one place, and where: proofs that outlive a restart."""
     malformed_records: int = 0
     """Records of members, names and endpoints that were left out since this node started."""
+    turns_waiting: int = 0
+    """Turns whose answers wait for the disk."""
+    queues: QueueStatistics = NO_QUEUES

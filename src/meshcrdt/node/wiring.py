@@ -15,15 +15,18 @@ from meshcrdt.gossip import outputs as gossip
 from meshcrdt.gossip.changes import Change, Drop, Over, Put, Writer
 from meshcrdt.ipam import outputs as ipam
 from meshcrdt.node import messages
+from meshcrdt.node.link_queue import ONE_FLOW, Lane
 from meshcrdt.node.outcomes import ReceiptMissing, ReceiptReached, Written
 from meshcrdt.node.views import IPAM
 from meshcrdt.topology import outputs as topology
+from meshcrdt.topology.links import PING, PONG
 
 if TYPE_CHECKING:
     from meshcrdt.node.node import Node
 
-LANE_LIVENESS, LANE_UNICAST, LANE_DELTA, LANE_REPAIR = range(4)
-GOSSIP_LANES = {gossip.Lane.DELTA: LANE_DELTA, gossip.Lane.REPAIR: LANE_REPAIR}
+GOSSIP_LANES = {gossip.Lane.DELTA: Lane.DELTA, gossip.Lane.REPAIR: Lane.REPAIR}
+NEWEST_ONLY = (PING, PONG)
+"""Of these an unsent one is worth nothing once there is a newer one."""
 
 
 class Wiring:
@@ -146,7 +149,9 @@ class Wiring:
         self._node.outbox.close(output.link, output.reason)
 
     def _ping(self, output: topology.ToLink, now: float) -> None:
-        self._node.outbox.message(output.link, LANE_LIVENESS, output.message)
+        code = output.message[0]
+        name = code if code in NEWEST_ONLY and isinstance(code, int) else None
+        self._node.outbox.message(output.link, Lane.LIVENESS, output.message, name=name)
 
     def _neighbours_changed(self, output: topology.NeighboursChanged, now: float) -> None:
         self._node.neighbours_changed(output.neighbours)
@@ -157,7 +162,9 @@ class Wiring:
     def _relay(self, output: topology.ToPeer, now: float) -> None:
         link = self._node.topology.link_to(output.peer)
         if link is not None:
-            self._node.outbox.message(link, LANE_UNICAST, output.message)
+            sender = output.message[1]
+            flow = sender if isinstance(sender, bytes) else ONE_FLOW
+            self._node.outbox.message(link, Lane.UNICAST, output.message, flow=flow)
         # Without a link the message is lost; the sender's unicast retries on a new route.
 
     def _delivered(self, output: topology.Delivered, now: float) -> None:
@@ -193,12 +200,7 @@ class Wiring:
         self._node.outbox.message(output.link, GOSSIP_LANES[output.lane], output.message)
 
     def _push(self, output: gossip.Push, now: float) -> None:
-        core = self._node.core
-        if core is None:
-            return
-        data = core.replica.render(output.link, output.stream, output.since)
-        if data is not None:
-            self._node.outbox.encoded(output.link, LANE_DELTA, data)
+        self._node.queues.push(output.link, output.stream, output.since)
 
     def _gossip_store(self, output: gossip.Store, now: float) -> None:
         core = self._node.core
@@ -211,7 +213,7 @@ class Wiring:
             # A receipt may have waited for exactly this to be on disk.
             self.run(core.receipts.recheck(), later)
 
-        self._node.when_durable(stored)
+        self._node.barrier.when_durable(stored)
 
     def _stream_changed(self, output: gossip.StreamChanged, now: float) -> None:
         core = self._node.core
@@ -282,7 +284,7 @@ class Wiring:
             if patience.confirmed(output.request):
                 self._node.outbox.reply(output.request, output.outcome)
 
-        self._node.when_all_durable(confirmed)
+        self._node.barrier.when_all_durable(confirmed)
 
     def _ipam_store(self, output: ipam.Store, now: float) -> None:
         self._node.outbox.rows.extend((IPAM, key, value) for key, value in output.rows)
@@ -311,7 +313,7 @@ class Wiring:
                 return
             self.run(outputs, later)
 
-        self._node.when_all_durable(send)
+        self._node.barrier.when_all_durable(send)
 
     def _ipam_notice(self, output: ipam.Notice, now: float) -> None:
         if output.level == "alarm":

@@ -1,6 +1,6 @@
 """One simulated host: a disk, a process that may die, and a performer of effects.
 
-The performer here is the trio shell's twin: the same effects, the same watermark barrier.
+The performer here is the trio shell's twin: the same effects, and frames that are pulled.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from meshcrdt.errors import InternalError
 from meshcrdt.ipam.genesis import Genesis
 from meshcrdt.node.config import NodeConfig
 from meshcrdt.node.durable import next_epoch, read_genesis
-from meshcrdt.node.effects import Changed, CloseLink, Dial, Effect, Persist, Reply, Send
+from meshcrdt.node.effects import Changed, CloseLink, Dial, Effect, Persist, Reply, Writable
 from meshcrdt.node.events import (
     Command,
     DialFailed,
@@ -53,8 +53,8 @@ class Wire(Protocol):
     def dial(self, source: Host, address: str) -> None:
         """Try to connect; the source hears LinkOpened or DialFailed."""
 
-    def send(self, source: Host, link: int, frame: bytes) -> None:
-        """Carry one frame."""
+    def writable(self, source: Host, link: int) -> None:
+        """Pull frames of a link as it has room, until there is none."""
 
     def close(self, source: Host, link: int, reason: str) -> None:
         """Close a link."""
@@ -108,8 +108,6 @@ class Host:
         self.gone = False
         """True once it was killed, or left, for good."""
         self._birth = birth
-        self._persisted = 0
-        self._held: list[Effect] = []
         self._wake_at: float | None = None
 
     # --- life ----------------------------------------------------------------------------
@@ -123,8 +121,6 @@ class Host:
         )
         self.disk.apply(rows)  # written and fsynced before the process says anything
         self.genesis = self.genesis or read_genesis(self.disk.tables)
-        self._persisted = 0
-        self._held = []
         self._wake_at = None
         self.node = Node(self._birth_config(epoch), self.dice.fork(f"boot {self.boots}"))
         self.clock.trace(self.name, "start", epoch.counter)
@@ -192,7 +188,6 @@ class Host:
             return
         self.clock.trace(self.name, _fingerprint(event))
         if isinstance(event, StoreFailed):
-            self._held.clear()  # nobody answers what waits for a disk that has given up
             self.on_store_failed(self)
         self.hearing = event.link if isinstance(event, FrameReceived) else None
         self._act(event, self.node.handle(event, self.time()))
@@ -219,26 +214,23 @@ class Host:
 
     def _perform(self, effects: list[Effect]) -> None:
         for effect in effects:
-            if effect.after > self._persisted:
-                self._held.append(effect)
-            else:
-                self._perform_one(effect)
+            self._perform_one(effect)
         self._arm()
 
     def _perform_one(self, effect: Effect) -> None:
         match effect:
-            case Send():
-                self.network.send(self, effect.link, effect.frame)
+            case Writable():
+                self.network.writable(self, effect.link)
             case Dial():
                 self.network.dial(self, effect.address)
             case CloseLink():
                 link, reason = effect.link, effect.reason
                 self.clock.after(0.0, lambda: self.network.close(self, link, reason))
             case Persist():
-                boots, watermark = self.boots, effect.watermark
+                boots, done = self.boots, Persisted(effect.watermark)
                 self.disk.write(
                     effect.rows,
-                    lambda: self._persist_done(boots, watermark),
+                    lambda: self._deliver(boots, done),
                     lambda reason: self._deliver(boots, StoreFailed(reason)),
                 )
             case Reply():
@@ -247,19 +239,6 @@ class Host:
                 self.on_changed(self, effect)
             case _:
                 pass  # Changed and Notice are for people; the checkers read the node itself
-
-    def _persist_done(self, boots: int, watermark: int) -> None:
-        if self.paused_until > self.clock.now:
-            self.clock.at(self.paused_until, lambda: self._persist_done(boots, watermark))
-            return
-        if boots != self.boots or self.node is None:
-            return
-        self._persisted = watermark
-        ready = [effect for effect in self._held if effect.after <= watermark]
-        self._held = [effect for effect in self._held if effect.after > watermark]
-        for effect in ready:
-            self._perform_one(effect)
-        self._deliver(boots, Persisted(watermark))
 
     def _arm(self) -> None:
         if self.node is None:

@@ -22,6 +22,8 @@ from meshcrdt.topology.links import Direction
 __all__ = ["DIAL_TIMEOUT_S", "SCHEME", "Network", "Pipe"]
 
 DIAL_TIMEOUT_S = 5.0
+FLUSH_S = 1.0
+"""How long a link that is being closed may take to send what waits."""
 
 Tamper = Callable[[Host, Host, int, bytes], Iterable[bytes]]
 Hold = Callable[[str, str, float], float]
@@ -36,6 +38,7 @@ class Pipe:
     open: bool = True
     ready_at: list[float] = field(factory=lambda: [0.0, 0.0])
     busy_until: list[float] = field(factory=lambda: [0.0, 0.0])
+    """When each end has sent the frame that it pulled last."""
 
     def alive(self, side: int) -> bool:
         """Return True while the process that had this end still runs."""
@@ -139,13 +142,35 @@ class Network:
             delay_s, lambda: source.dial_failed(boots, address, reason, refused=refused)
         )
 
-    def send(self, source: Host, link: int, frame: bytes) -> None:
-        """Carry one frame, or lose, repeat or delay it."""
+    def writable(self, source: Host, link: int) -> None:
+        """Pull frames of a link as it has room, until there is none."""
         found = self.pipes.get((source.name, link))
-        if found is None:
+        if found is not None:
+            self._pull(*found)
+
+    def _pull(self, pipe: Pipe, side: int) -> None:
+        (source, link), (target, _) = pipe.ends[side], pipe.ends[1 - side]
+        if (
+            source.node is None
+            or not pipe.alive(side)
+            or (source.name, link) not in self.pipes
+            or pipe.busy_until[side] > self.clock.now
+        ):
             return
-        pipe, side = found
-        target = pipe.ends[1 - side][0]
+        if source.paused_until > self.clock.now:
+            self.clock.at(source.paused_until, lambda: self._pull(pipe, side))
+            return
+        while (frame := source.node.next_frame(link)) is not None:
+            busy_s = self.paths.busy_s(source.name, target.name, len(frame))
+            pipe.busy_until[side] = self.clock.now + busy_s
+            self._send(pipe, side, frame)
+            if busy_s:
+                self.clock.at(pipe.busy_until[side], lambda: self._pull(pipe, side))
+                return
+
+    def _send(self, pipe: Pipe, side: int, frame: bytes) -> None:
+        """Carry one frame, or what an evil network makes of it."""
+        (source, link), (target, _) = pipe.ends[side], pipe.ends[1 - side]
         said = [frame]
         if not self.faultless:
             for tamper in self.tampers:
@@ -154,6 +179,7 @@ class Network:
             self._carry(source, target, pipe, side, each)
 
     def _carry(self, source: Host, target: Host, pipe: Pipe, side: int, frame: bytes) -> None:
+        """Carry one frame, or lose, repeat or delay it."""
         faults = self.scenario.faults
         self.frames += 1
         self.bytes_sent += len(frame)
@@ -166,9 +192,9 @@ class Network:
             if self.dice.chance(self.paths.loss(source.name, target.name)):
                 return
             copies += self.dice.chance(faults.duplicate)
+        leaves = max(self.clock.now, pipe.busy_until[side])
         for _ in range(copies):
-            arrives = self.clock.now + self.latency(source, target)
-            arrives += self.paths.occupied_s(pipe.busy_until, side, len(frame), self.clock.now)
+            arrives = leaves + self.latency(source, target)
             if not self.faultless:
                 for hold in self.holds:
                     arrives = hold(source.name, target.name, arrives)
@@ -186,7 +212,14 @@ class Network:
             target.frame_received(link, frame)
 
     def close(self, source: Host, link: int, reason: str) -> None:
-        """Close a link; the other end hears of it unless the direction is cut."""
+        """Close a link after what waits for it."""
+        found = self.pipes.get((source.name, link))
+        if found is not None:
+            self._flush(*found)
+            self._cut_off(source, link, reason)
+
+    def _cut_off(self, source: Host, link: int, reason: str) -> None:
+        """End a link; the other end hears of it unless the direction is cut."""
         found = self.pipes.pop((source.name, link), None)
         if found is None:
             return
@@ -198,6 +231,18 @@ class Network:
             when = max(self.clock.now + self.latency(source, other), pipe.ready_at[side])
             self.clock.at(when, lambda: self._other_closed(pipe, 1 - side, other_link, reason))
 
+    def _flush(self, pipe: Pipe, side: int) -> None:
+        """Send what waits as a real link does that is being closed: for a bounded time."""
+        (source, link), (target, _) = pipe.ends[side], pipe.ends[1 - side]
+        if not pipe.alive(side) or source.node is None:
+            return
+        until = self.clock.now + FLUSH_S
+        at = max(self.clock.now, pipe.busy_until[side])
+        while at < until and (frame := source.node.next_frame(link)) is not None:
+            at += self.paths.busy_s(source.name, target.name, len(frame))
+            pipe.busy_until[side] = at
+            self._send(pipe, side, frame)
+
     def _other_closed(self, pipe: Pipe, side: int, link: int, reason: str) -> None:
         pipe.open = False
         host = pipe.ends[side][0]
@@ -208,10 +253,10 @@ class Network:
         """Break one random open link at both ends."""
         if self.pipes:
             name, link = self.dice.choice(sorted(self.pipes))
-            self.close(self.hosts[name], link, "connection reset")
+            self._cut_off(self.hosts[name], link, "connection reset")
 
     def host_died(self, host: Host) -> None:
         """Forget a dead host's ends; the others hear a reset unless the direction is cut."""
         for name, link in sorted(self.pipes):
             if name == host.name:
-                self.close(host, link, "connection reset by a crash")
+                self._cut_off(host, link, "connection reset by a crash")

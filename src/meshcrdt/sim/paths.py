@@ -64,6 +64,8 @@ class Paths:
         self._losses = {
             frozenset((each.first, each.second)): each.loss for each in scenario.region_losses
         }
+        self.slow: dict[tuple[str, str], float] = {}
+        """Bytes a second of directions that differ from what the scenario says."""
         self._latency = cache(self._find_latency)
 
     def latency_s(self, source: str, target: str) -> float:
@@ -94,10 +96,7 @@ class Paths:
         pair = frozenset((first.name, second.name))
         return self._losses.get(pair, self._scenario.faults.loss)
 
-    def occupied_s(self, busy_until: list[float], side: int, size_bytes: int, now: float) -> float:
-        """Return how long a frame waits for the ones before it and for its own bytes."""
-        rate = self._scenario.bandwidth_bytes_s
-        if not rate:
-            return 0.0
-        busy_until[side] = max(busy_until[side], now) + size_bytes / rate
-        return busy_until[side] - now
+    def busy_s(self, source: str, target: str, size_bytes: int) -> float:
+        """Return how long one frame occupies the link, which carries no other meanwhile."""
+        rate = self.slow.get((source, target), self._scenario.bandwidth_bytes_s)
+        return size_bytes / rate if rate else 0.0

@@ -53,7 +53,7 @@ def test_many_large_streams_never_fill_the_queue_of_the_one_link_that_brings_the
         a.sync_disk()
     world.heal(0, 1)
     waiting_max, turn_max = bring_over_a_slow_link(world)
-    assert waiting_max < world.limits.send_queue_bytes_max
+    assert waiting_max < world.limits.link_repair_bytes_max
     assert turn_max <= TURN_BYTES_MAX
     assert b.running.root == a.running.root
     assert b.running.statistics().trees_fetched == 12
@@ -78,7 +78,7 @@ def test_many_small_streams_never_fill_the_queue_either() -> None:
     world.run()
     world.heal(0, 1)
     waiting_max, _ = bring_over_a_slow_link(world)
-    assert waiting_max < world.limits.send_queue_bytes_max
+    assert waiting_max < world.limits.link_repair_bytes_max
     assert b.running.root == a.running.root
 
 

@@ -64,8 +64,8 @@ def test_what_peers_write_after_the_store_failed_is_merged_and_nothing_is_kept_f
         written = bench.give("n2", events.Put(number, "acme/theirs", b"%d" % number, b"v"))
         assert isinstance(written, Written)
     assert len(node.items("acme/theirs")) == 28
-    assert node._barrier.waiting == 0
+    assert node.barrier.waiting == 0
     # A confirmation that was on its way tells nothing about what came after it.
-    node.handle(events.Persisted(node._barrier.watermark), bench.now)
-    assert not node._barrier.is_clear
+    node.handle(events.Persisted(node.barrier.watermark), bench.now)
+    assert not node.barrier.is_clear
     assert ("n1", 1) not in bench.replies
