@@ -41,6 +41,7 @@ class Lane(IntEnum):
 
 SHARES = {Lane.LIVENESS: 0.05, Lane.UNICAST: 0.15}
 """What a control lane may take of a link while other lanes wait: 20 % together."""
+BULK_SHARE = 1 - sum(SHARES.values())
 QUANTA = {Lane.DELTA: 12 * 1024, Lane.REPAIR: 4 * 1024}
 """Bytes of one turn of the others."""
 OTHER = {Lane.DELTA: Lane.REPAIR, Lane.REPAIR: Lane.DELTA}
@@ -91,7 +92,7 @@ class _Credit:
 
     def earn(self, size_bytes: int) -> None:
         """Take the share that goes with what another lane sent."""
-        grown = self.bytes_left + size_bytes * self.share / (1 - sum(SHARES.values()))
+        grown = self.bytes_left + size_bytes * self.share / BULK_SHARE
         self.bytes_left = min(self.bytes_max, grown)
 
 
@@ -196,39 +197,42 @@ class LinkQueue:
         return join_frame(batch)
 
     def _next_lane(self) -> Lane | None:
-        bulk = self._next_bulk()
-        for lane, credit in self._credits.items():
-            if self.lanes[lane].waiting and (bulk is None or credit.bytes_left > 0):
-                return lane
+        liveness, unicast, delta, repair = self.lanes
+        bulk = Lane.REPAIR if repair.waiting else None
+        if not delta.waiting:
+            self._is_shared = False
+        elif bulk is None:
+            bulk, self._is_shared = Lane.DELTA, False
+        else:
+            bulk = self._next_bulk()
+        if liveness.waiting and (bulk is None or self._credits[Lane.LIVENESS].bytes_left > 0):
+            return Lane.LIVENESS
+        if unicast.waiting and (bulk is None or self._credits[Lane.UNICAST].bytes_left > 0):
+            return Lane.UNICAST
         return bulk
 
-    def _next_bulk(self) -> Lane | None:
+    def _next_bulk(self) -> Lane:
         """Return whose turn it is of the lanes that share by deficit round robin."""
-        if not self._is_contended:
-            if self._is_shared:  # who is alone owes nothing
-                self._balances = dict.fromkeys(QUANTA, 0)
-                self._is_shared = False
-            return next((lane for lane in QUANTA if self.lanes[lane].waiting), None)
-        self._is_shared = True
+        if not self._is_shared:  # who was alone until now owes nothing
+            self._balances = dict.fromkeys(QUANTA, 0)
+            self._is_shared = True
         while self._balances[self._turn] <= 0:
             self._turn = OTHER[self._turn]
             self._balances[self._turn] += QUANTA[self._turn]
         return self._turn
 
-    @property
-    def _is_contended(self) -> bool:
-        return bool(self.lanes[Lane.DELTA].waiting and self.lanes[Lane.REPAIR].waiting)
-
     def _charge(self, lane: Lane, size_bytes: int) -> None:
         """Count what leaves against its lane, where another lane had to wait for it."""
         credit = self._credits.get(lane)
-        if credit is None:
-            for each in self._credits.values():
+        if credit is not None:
+            if self.lanes[Lane.DELTA].waiting or self.lanes[Lane.REPAIR].waiting:
+                credit.spend(size_bytes)
+            return
+        for each in self._credits.values():
+            if each.bytes_left < each.bytes_max:
                 each.earn(size_bytes)
-            if self._is_contended:
-                self._balances[lane] -= size_bytes
-        elif self.lanes[Lane.DELTA].waiting or self.lanes[Lane.REPAIR].waiting:
-            credit.spend(size_bytes)
+        if self._is_shared:
+            self._balances[lane] -= size_bytes
 
     # --- about ---------------------------------------------------------------------------
 

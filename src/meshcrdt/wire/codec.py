@@ -54,8 +54,16 @@ def encode(tree: Tree) -> bytes:
 
 def encode_list(items: Sequence[bytes]) -> bytes:
     """Return the encoding of a list whose items are encoded already."""
-    head: bytes = msgpack.Packer().pack_array_header(len(items))
-    return head + b"".join(items)
+    return b"".join((_list_head(len(items)), *items))
+
+
+def _list_head(count: int) -> bytes:
+    """Return what msgpack writes before the items of a list, in its shortest form."""
+    if count < 1 << 4:
+        return bytes((0x90 | count,))
+    if count < 1 << 16:
+        return b"\xdc" + count.to_bytes(2, "big")
+    return b"\xdd" + count.to_bytes(4, "big")
 
 
 def decode(data: bytes, *, limits: Limits = DEFAULT_LIMITS) -> Tree:

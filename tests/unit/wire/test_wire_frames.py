@@ -5,10 +5,18 @@ from __future__ import annotations
 import pytest
 from attrs import evolve
 
-from meshcrdt.base.limits import DEFAULT_LIMITS
+from meshcrdt.base.limits import DEFAULT_LIMITS, Limits
 from meshcrdt.base.tree import Tree
 from meshcrdt.errors import CapacityError, MalformedTree, RemoteProtocolError, UsageError
-from meshcrdt.wire import FRAME_VERSION, FrameSplitter, decode_frame, encode, encode_frame, prefix
+from meshcrdt.wire import (
+    FRAME_VERSION,
+    FrameSplitter,
+    decode_frame,
+    encode,
+    encode_frame,
+    join_frame,
+    prefix,
+)
 
 
 def test_frame_and_back_with_unknown_codes() -> None:
@@ -38,6 +46,13 @@ def test_frame_and_back_with_unknown_codes() -> None:
 def test_malformed_frame(tree: Tree) -> None:
     with pytest.raises(MalformedTree):
         decode_frame(encode(tree))
+
+
+@pytest.mark.parametrize("count", [0, 1, 14, 15, 16, 300, 65_534, 65_535])
+def test_messages_that_are_encoded_already_make_the_same_frame(count: int) -> None:
+    messages = [(number % 50, b"x") for number in range(count)]
+    limits = Limits(frame_bytes_max=1 << 20)
+    assert join_frame([encode(m) for m in messages]) == encode_frame(messages, limits=limits)
 
 
 def test_frame_limit_leaves_room_for_the_seal() -> None:
