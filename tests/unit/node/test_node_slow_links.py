@@ -84,7 +84,7 @@ def test_mesh_68_the_backlog_of_a_relay_is_bounded_for_channels_that_it_does_not
         max_size=60,
     )
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_what_is_coalesced_ends_where_everything_sent_would(steps):
     bench = Bench()
     n1, n2, n3, jammed = three(bench)
