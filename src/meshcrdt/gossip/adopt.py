@@ -16,11 +16,9 @@ from meshcrdt.gossip.context import Context, Settled
 from meshcrdt.gossip.deltas import base_of
 from meshcrdt.gossip.durable import forget_rows, state_rows
 from meshcrdt.gossip.header import StreamKey
-from meshcrdt.gossip.merkle import MerkleMap, changed_keys
 from meshcrdt.gossip.outputs import Alarm, Push, StreamChanged
 from meshcrdt.gossip.parking import Parked, Parking, unmet
-from meshcrdt.gossip.record import Record
-from meshcrdt.gossip.stream import State
+from meshcrdt.gossip.stream import State, changed_between
 
 
 class Adopter:
@@ -74,10 +72,10 @@ class Adopter:
         context = self._context
         key = state.header.stream
         before = context.holdings.state(key)
-        old_tree: MerkleMap[Record] = MerkleMap() if before is None else before.tree
-        changed = frozenset(changed_keys(old_tree, state.tree))
+        changed = context.memo.of_same(changed_between, before, state)
         if kind_of(key.channel) is Kind.DURABLE:
-            context.store(state_rows(state, changed), (Settled(key, state.ref),))
+            rows = context.memo.of_same(state_rows, state, changed)
+            context.store(rows, (Settled(key, state.ref),))
         self.enter(state, changed, link=link, hops=hops)
         self._replaced(before, state, link)
 

@@ -251,7 +251,7 @@ class Holdings:
             if len(names) > self._limits.streams_per_origin_max:
                 evicted.append(StreamKey(max(names), key.origin))
         else:
-            stream.advance(state, changed)
+            stream.advance(state, changed, self._memo)
         channel.reindex(key.origin, changed, state.tree)
         self._rehash(key, state)
         return evicted

@@ -13,14 +13,37 @@ from meshcrdt.gossip.adopt import Adopter
 from meshcrdt.gossip.broadcast import Broadcast
 from meshcrdt.gossip.context import Context
 from meshcrdt.gossip.evidence import Evidence
-from meshcrdt.gossip.header import Envelope, Place, Ref, StreamKey
+from meshcrdt.gossip.header import Envelope, Place, Ref, StreamKey, Verify
 from meshcrdt.gossip.local import Local
 from meshcrdt.gossip.messages import Announce, Delta, Nodes, Part
 from meshcrdt.gossip.rebase import Rebase
+from meshcrdt.gossip.record import Record
 from meshcrdt.gossip.repair import Repair
-from meshcrdt.gossip.stream import State, changed_tree
+from meshcrdt.gossip.stream import State, changed_tree, shared
 from meshcrdt.gossip.sync import Sync
 from meshcrdt.gossip.validity import counts_rule, header_rule, is_whole, record_rule
+
+
+def _signed(envelope: Envelope, public: bytes, verify: Verify) -> Envelope | None:
+    """Return the envelope with its key, or None when the signature fails."""
+    known = evolve(envelope, public=public)
+    return known if known.is_signed(verify) else None
+
+
+def _applied(
+    base: State | None, envelope: Envelope, puts: tuple[Record, ...], drops: tuple[bytes, ...]
+) -> State | str | None:
+    """Return the state that a delta makes of its base.
+
+    A text is the rule that the state breaks; None says that this is not what was signed.
+    """
+    header = envelope.header
+    if any(record_rule(record, header) is not None for record in puts):
+        return None  # signed or not is only known once the root fits: the tree is judged then
+    tree, cost = changed_tree(base, puts, drops)
+    if not is_whole(header, tree):
+        return None
+    return counts_rule(header, keys=len(tree), cost_bytes=cost) or State(envelope, tree)
 
 
 class Intake:
@@ -86,25 +109,18 @@ class Intake:
         known = self._verified(envelope, link)
         if known is None:
             return
-        for record in message.puts:
-            rule = record_rule(record, header)
-            if rule is not None:
-                # Signed or not is only known once the root fits: fetch it and judge the tree.
-                self._fetch(known, link)
-                return
-        tree, cost = changed_tree(base, message.puts, message.drops)
-        if not is_whole(header, tree):
+        made = context.memo.of_same(_applied, base, known, message.puts, message.drops)
+        if isinstance(made, str):
+            context.offend(key, header.hash, made, link)
+            return
+        if made is None:
             context.counters.deltas_missed += 1
             self._fetch(known, link)
-            return
-        rule = counts_rule(header, keys=len(tree), cost_bytes=cost)
-        if rule is not None:
-            context.offend(key, header.hash, rule, link)
             return
         context.counters.deltas_applied += 1
         if message.hops:
             self._broadcast.first(link, message.hops)
-        self._enter(State(known, tree), link, message.hops)
+        self._enter(shared(made, context.memo), link, message.hops)
 
     def _fetch(self, envelope: Envelope, link: int, parts: tuple[Part, ...] = ()) -> None:
         state = self._repair.start(envelope, link, parts)
@@ -184,9 +200,9 @@ class Intake:
         if not public:
             self._repair.want(header.stream, link)
             return None
-        known = evolve(envelope, public=public)
         context.counters.verified += 1
-        if not known.is_signed(context.verify):
+        known = context.memo.of_same(_signed, envelope, public, context.verify)
+        if known is None:
             context.counters.bad_signatures += 1
             context.waste(header.stream, "signature", link)
             return None

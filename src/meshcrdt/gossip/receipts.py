@@ -223,6 +223,8 @@ class ReceiptTracker:
 
     def next_deadline(self) -> float | None:
         """Return when `handle_timeout` is due, or None."""
+        if not self._receipts and not self._questions:
+            return None
         due = [min(r.deadline, r.ask_again_at) for r in self._receipts.values()]
         due += [question.until for question in self._questions.values()]
         return min(due, default=None)

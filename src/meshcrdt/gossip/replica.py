@@ -113,6 +113,9 @@ class Replica(Reading):
         self._intake = self._make_intake()
         self._reaction = Reaction(context, self._local)
         first = (self._broadcast, self._announcer, self._repair)
+        self._is_due_stale = True
+        self._due: float | None = None
+        """The next deadline as of the last call that gave outputs, unless that is stale."""
         self._timed = (*first, self._evidence, self._sync, self._reaction)
 
     def _make_intake(self) -> Intake:
@@ -151,6 +154,7 @@ class Replica(Reading):
         return len(self._repair) + len(self._announcer) > 0
 
     def _outputs(self) -> list[Output]:
+        self._is_due_stale = True
         out, self._context.out = self._context.out, []
         return out
 
@@ -285,8 +289,11 @@ class Replica(Reading):
 
     def next_deadline(self) -> float | None:
         """Return when `handle_timeout` is due, or None."""
-        due = (part.next_deadline() for part in self._timed)
-        return min((deadline for deadline in due if deadline is not None), default=None)
+        if self._is_due_stale:
+            due = [part.next_deadline() for part in self._timed]
+            self._due = min([at for at in due if at is not None], default=None)
+            self._is_due_stale = False
+        return self._due
 
     def handle_timeout(self, now: float) -> list[Output]:
         """Do what is due: retry requests, compare roots, drop cancels that are answered."""
@@ -316,7 +323,7 @@ class Replica(Reading):
         for flight in self._local.flush():
             self._adopter.enter(flight.state, flight.changed, link=None)
             self._local.commit(flight)
-        return self._outputs()
+        return self._outputs() if context.out else []
 
     def stored(self, token: int, now: float) -> list[Output]:
         """Take the store's confirmation of a Store output; tokens come back in order."""
@@ -357,6 +364,9 @@ class Replica(Reading):
         self._broadcast.check()
         self._evidence.check()
         self._local.check()
+        was_stale, due, self._is_due_stale = self._is_due_stale, self._due, True
+        if not was_stale and due != self.next_deadline():
+            raise InternalError("something of a replica moved, and its deadline did not")
         if self._context.out:
             raise InternalError("outputs were left behind")
 

@@ -43,6 +43,36 @@ RENDERED_BYTES_MAX = 256 * 1024
 """Messages that are kept for the next link that takes the same one."""
 
 
+def _announced(state: State) -> Announce:
+    top = state.tree.node(b"")
+    parts: list[Part] = []
+    if top is not None:
+        parts.append(next(node_parts(b"", top, bytes_max=MESSAGE_BYTES_MAX // 2)))
+    return Announce(state.envelope, tuple(parts))
+
+
+def _message(
+    state: State, since: Ref | None, keys: frozenset[bytes] | None, hops: int = 0
+) -> tuple[Parsed, KeyOnWire]:
+    """Return what takes a holder of a header, or of nothing, to a state.
+
+    `keys` are those that moved since, or None where that is not remembered.
+    """
+    if keys is not None and since is not None:
+        answer, key = delta_since(since, state, keys, hops)
+    elif since is None or state.header.live_bytes <= WHOLE_BYTES_MAX:
+        answer, key = delta_whole(state, hops)
+    else:
+        return _announced(state), KeyOnWire.SENT
+    if isinstance(answer, Delta):
+        return answer, key
+    return _announced(state), KeyOnWire.SENT
+
+
+def _encoded(state: State, since: Ref | None, keys: frozenset[bytes] | None, hops: int) -> bytes:
+    return encode(build(*_message(state, since, keys, hops)))
+
+
 class Server:
     """Serves held streams to peers."""
 
@@ -81,23 +111,8 @@ class Server:
         if have is None and state.header.live_bytes > WHOLE_BYTES_MAX:
             self.announce(link, state)
         else:
-            self._context.send(link, Lane.REPAIR, *self._message(stream, have))
-
-    def _message(
-        self, stream: Stream, since: Ref | None, hops: int = 0
-    ) -> tuple[Parsed, KeyOnWire]:
-        """Return what takes a holder of a header, or of nothing, to the state that is held."""
-        state = stream.state
-        keys = None if since is None else stream.keys_since(since)
-        if keys is not None and since is not None:
-            answer, key = delta_since(since, state, keys, hops)
-        elif since is None or state.header.live_bytes <= WHOLE_BYTES_MAX:
-            answer, key = delta_whole(state, hops)
-        else:
-            return self._announced(state), KeyOnWire.SENT
-        if isinstance(answer, Delta):
-            return answer, key
-        return self._announced(state), KeyOnWire.SENT
+            keys = None if have is None else stream.keys_since(have)
+            self._context.send(link, Lane.REPAIR, *_message(state, have, keys))
 
     def render(self, link: int, key: StreamKey, since: Ref | None) -> bytes | None:
         """Return the encoded message of a Push, or None when nothing is to be said any more.
@@ -114,8 +129,10 @@ class Server:
         place = (since, ref, stream.hops)
         data = self._rendered.get(place)
         if data is None:
-            message, key_on_wire = self._message(stream, since, stream.hops)
-            data = self._rendered[place] = encode(build(message, key_on_wire))
+            keys = None if since is None else stream.keys_since(since)
+            memo = self._context.memo
+            data = memo.of_same(_encoded, stream.state, since, keys, stream.hops)
+            self._rendered[place] = data
             self._rendered_bytes += len(data)
             while len(self._rendered) > RENDERED_MAX or self._rendered_bytes > RENDERED_BYTES_MAX:
                 self._rendered_bytes -= len(self._rendered.popitem(last=False)[1])
@@ -123,14 +140,7 @@ class Server:
 
     def announce(self, link: int, state: State) -> None:
         """Send a header whose state is to be fetched, with the top of its tree."""
-        self._context.send(link, Lane.REPAIR, self._announced(state))
-
-    def _announced(self, state: State) -> Announce:
-        top = state.tree.node(b"")
-        parts: list[Part] = []
-        if top is not None:
-            parts.append(next(node_parts(b"", top, bytes_max=MESSAGE_BYTES_MAX // 2)))
-        return Announce(state.envelope, tuple(parts))
+        self._context.send(link, Lane.REPAIR, _announced(state))
 
     def get(self, link: int, message: Get) -> None:
         """Answer a Get with at most four messages; the asker asks again for the rest."""

@@ -6,19 +6,19 @@ By rule R2 a replica shows, stores, relays and serves nothing between two header
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable
+from typing import TypeAlias
 
-from attrs import define, field, frozen
+from attrs import define, frozen
 
 from meshcrdt.base.ids import PeerId
-from meshcrdt.base.memo import Memo
+from meshcrdt.base.memo import NO_MEMO, Memo
 from meshcrdt.errors import InternalError
 from meshcrdt.gossip.header import Envelope, Header, Ref
-from meshcrdt.gossip.merkle import MerkleMap
+from meshcrdt.gossip.merkle import MerkleMap, changed_keys
 from meshcrdt.gossip.record import Record
 
-JOURNAL_STEPS_MAX = 64
+JOURNAL_STEPS_MAX = 32
 JOURNAL_BYTES_MAX = 64 * 1024
 SINCE_BYTES = 8
 """So much of a header's hash is remembered: who forges it is told what does not help him."""
@@ -51,6 +51,11 @@ def shared(state: State, memo: Memo) -> State:
     return memo.one((State, state.header.hash), state)
 
 
+def changed_between(before: State | None, state: State) -> frozenset[bytes]:
+    """Return the keys that differ between two states of one stream; None is the empty one."""
+    return frozenset(changed_keys(EMPTY_TREE if before is None else before.tree, state.tree))
+
+
 def changed_tree(
     state: State | None, puts: Iterable[Record], drops: Iterable[bytes]
 ) -> tuple[MerkleMap[Record], int]:
@@ -81,8 +86,31 @@ class _Step:
         return 5 * SINCE_BYTES * len(self.sinces) + sum(map(len, self.keys))
 
 
+Journal: TypeAlias = tuple[_Step, ...]
+"""The latest steps, oldest first. Immutable, so that who went the same way may share it."""
+
+
 def _short(ref: Ref) -> bytes:
     return ref.hash[:SINCE_BYTES]
+
+
+def _step_from(before: State, changed: frozenset[bytes]) -> _Step:
+    return _Step(frozenset((_short(before.ref),)), changed)
+
+
+def _extended(journal: Journal, step: _Step) -> Journal:
+    """Return a journal with one step more, within the bounds."""
+    steps = [*journal, step]
+    if len(steps) > JOURNAL_STEPS_MAX:
+        # Half of them become one: a far backlog still collapses, into a little too much.
+        old, steps = steps[: JOURNAL_STEPS_MAX // 2], steps[JOURNAL_STEPS_MAX // 2 :]
+        sinces = frozenset[bytes]().union(*(each.sinces for each in old))
+        keys = frozenset[bytes]().union(*(each.keys for each in old))
+        steps.insert(0, _Step(sinces, keys))
+    size = sum(each.size_bytes for each in steps)
+    while size > JOURNAL_BYTES_MAX:
+        size -= steps.pop(0).size_bytes
+    return tuple(steps)
 
 
 @define
@@ -96,35 +124,20 @@ class Stream:
     """The hop count that eager deltas of the state carry from here; see `broadcast`."""
     durable: Ref | None = None
     """The newest header known to be on disk; None for volatile channels."""
-    _journal: deque[_Step] = field(factory=deque)
-    _journal_bytes: int = 0
+    _journal: Journal = ()
 
     @property
     def came_by_push(self) -> bool:
         """Whether an eager delta brought the state, and not an answer or our own write."""
         return abs(self.hops) > 1
 
-    def advance(self, state: State, changed: frozenset[bytes]) -> None:
+    def advance(self, state: State, changed: frozenset[bytes], memo: Memo = NO_MEMO) -> None:
         """Replace the state by a greater one and remember which keys moved."""
         if state.ref <= self.state.ref:
             raise InternalError("a stream moves only to a greater header")
-        self._note(_Step(frozenset((_short(self.state.ref),)), changed))
+        step = memo.of_same(_step_from, self.state, changed)
+        self._journal = memo.of_same(_extended, self._journal, step)
         self.state = state
-
-    def _note(self, step: _Step) -> None:
-        self._journal.append(step)
-        self._journal_bytes += step.size_bytes
-        if len(self._journal) > JOURNAL_STEPS_MAX:
-            # Half of them become one: a far backlog still collapses, into a little too much.
-            old = [self._journal.popleft() for _ in range(JOURNAL_STEPS_MAX // 2)]
-            merged = _Step(
-                frozenset().union(*(step.sinces for step in old)),
-                frozenset().union(*(step.keys for step in old)),
-            )
-            self._journal_bytes += merged.size_bytes - sum(step.size_bytes for step in old)
-            self._journal.appendleft(merged)
-        while self._journal_bytes > JOURNAL_BYTES_MAX:
-            self._journal_bytes -= self._journal.popleft().size_bytes
 
     def keys_since(self, ref: Ref) -> frozenset[bytes] | None:
         """Return the keys that moved since a header, or None when that is not remembered.
@@ -132,12 +145,12 @@ class Stream:
         A backlog of several headers so collapses into the newest one plus what changed (F3).
         Some of the keys may have moved before it: to say them again changes nothing.
         """
-        keys: set[bytes] = set()
+        keys: frozenset[bytes] | None = None
         short = _short(ref)
         for step in reversed(self._journal):
-            keys |= step.keys
+            keys = step.keys if keys is None else keys | step.keys
             if short in step.sinces:
-                return frozenset(keys)
+                return keys
         return None
 
     def check(self) -> None:

@@ -76,6 +76,7 @@ class Ipam:
             me=me, genesis=genesis, epoch=epoch, limits=limits, dice=dice, memo=memo
         )
         self._is_stale = False
+        self._due: tuple[int, float | None] = (-1, None)  # as of so many turns
 
     # --- start -------------------------------------------------------------------------
 
@@ -350,16 +351,18 @@ class Ipam:
 
     def wants_turn(self, now: float) -> bool:
         """Return whether `handle_timeout` has work: also where the pool or the members changed."""
-        due = self.next_deadline()
-        return self._is_stale or (due is not None and due <= now)
+        return self._is_stale or ((due := self.next_deadline()) is not None and due <= now)
 
     def next_deadline(self) -> float | None:
         """Return when `handle_timeout` wants to be called, or None."""
         engine = self._engine
-        wanted = [engine.desk.next_deadline(), engine.holdings.allocations.next_deadline()]
-        if engine.is_ready and not engine.is_draining:
-            wanted.append(engine.growth.next_deadline())
-        return min([time for time in wanted if time is not None], default=None)
+        if engine.turn.count != self._due[0]:
+            wanted = [engine.desk.next_deadline(), engine.holdings.allocations.next_deadline()]
+            if engine.is_ready and not engine.is_draining:
+                wanted.append(engine.growth.next_deadline())
+            times = [time for time in wanted if time is not None]
+            self._due = engine.turn.count, min(times, default=None)
+        return self._due[1]
 
     # --- inspection --------------------------------------------------------------------
 

@@ -15,6 +15,8 @@ class Turn:
         self._rows: dict[bytes, bytes | None] = {}
         self._outputs: list[Output] = []
         self._answers: list[Output] = []
+        self.count = 0
+        """How many turns came to their end: nothing of the machine moves outside of one."""
 
     def rows(self, rows: Iterable[tuple[bytes, bytes | None]]) -> None:
         """Add rows of the own table; a later row of a key replaces an earlier one."""
@@ -35,6 +37,7 @@ class Turn:
 
     def finish(self) -> list[Output]:
         """Return everything and begin anew."""
+        self.count += 1
         stores: list[Output] = [Store(tuple(self._rows.items()))] if self._rows else []
         outputs = [*stores, *self._outputs, *self._answers]
         self._rows, self._outputs, self._answers = {}, [], []

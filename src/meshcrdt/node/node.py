@@ -51,6 +51,10 @@ from meshcrdt.trust.hello import Hello
 from meshcrdt.wire import decode_frame
 
 
+REMEMBERED_BYTES_MIN = 96
+"""Shorter frames are heartbeats, of which no two are the same."""
+
+
 def _is_due(deadline: float | None, now: float) -> bool:
     return deadline is not None and deadline <= now
 
@@ -242,7 +246,10 @@ class Node(Queries):
         if opened is None:
             return  # it was closed by us in this very turn of the world
         try:
-            batch = decode_frame(event.frame)
+            if len(event.frame) <= REMEMBERED_BYTES_MIN:
+                batch = decode_frame(event.frame)
+            else:
+                batch = self.config.memo.of_equal(decode_frame, event.frame)
         except MalformedTree as error:
             self.outbox.close(event.link, f"malformed frame: {error}")
             return

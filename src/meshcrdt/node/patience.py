@@ -52,5 +52,7 @@ class Patience:
 
     def next_deadline(self) -> float | None:
         """Return when the next caller runs out of patience, or None."""
+        if not self._waiting:
+            return None
         deadlines = (self._deadlines.get(request) for request in self._waiting)
         return min((d for d in deadlines if d is not None), default=None)

@@ -17,7 +17,7 @@ from meshcrdt.errors import InternalError
 
 T = TypeVar("T")
 
-GENERATION_ENTRIES_MAX = 131_072
+GENERATION_ENTRIES_MAX = 32_768
 
 
 class _Nothing:
