@@ -6,6 +6,10 @@ version does not know is ignored, so that a minor version can add one.
 
 from __future__ import annotations
 
+from meshcrdt.base.memo import Memo
+from meshcrdt.wire import decode_frame
+from meshcrdt.wire.frames import Message
+
 LINK_CODES = range(16)
 """Of these, the topology owns 0 and 1: ping and pong."""
 GENESIS_ASK = 2
@@ -16,3 +20,13 @@ UNICAST_CODES = range(32, 48)
 
 RECEIPT_PAYLOADS = range(64, 80)
 IPAM_PAYLOADS = range(80, 96)
+
+REMEMBERED_BYTES_MIN = 96
+"""Shorter frames are heartbeats, of which no two are the same."""
+
+
+def read_frame(frame: bytes, memo: Memo) -> tuple[Message, ...]:
+    """Return the messages of a frame; raises MalformedTree."""
+    if len(frame) < REMEMBERED_BYTES_MIN:
+        return decode_frame(frame)
+    return memo.of_equal(decode_frame, frame)

@@ -48,11 +48,6 @@ from meshcrdt.topology.outputs import StateChanged
 from meshcrdt.topology.topology import PeerState, Topology
 from meshcrdt.topology.unicast import Unicast
 from meshcrdt.trust.hello import Hello
-from meshcrdt.wire import decode_frame
-
-
-REMEMBERED_BYTES_MIN = 96
-"""Shorter frames are heartbeats, of which no two are the same."""
 
 
 def _is_due(deadline: float | None, now: float) -> bool:
@@ -246,10 +241,7 @@ class Node(Queries):
         if opened is None:
             return  # it was closed by us in this very turn of the world
         try:
-            if len(event.frame) <= REMEMBERED_BYTES_MIN:
-                batch = decode_frame(event.frame)
-            else:
-                batch = self.config.memo.of_equal(decode_frame, event.frame)
+            batch = messages.read_frame(event.frame, self.config.memo)
         except MalformedTree as error:
             self.outbox.close(event.link, f"malformed frame: {error}")
             return
