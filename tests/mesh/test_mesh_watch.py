@@ -29,6 +29,11 @@ class Board:
         self.rows[key.encode()] = encode_value(value)
         self.hub.changed("c", (key.encode(),))
 
+    def put_all(self, **values):
+        for key, value in values.items():
+            self.rows[key.encode()] = encode_value(value)
+        self.hub.changed("c", tuple(sorted(key.encode() for key in values)))
+
     def delete(self, key):
         self.rows.pop(key.encode(), None)
         self.hub.changed("c", (key.encode(),))
@@ -206,3 +211,60 @@ async def test_notices_keep_the_latest_and_count_the_rest():
     assert (await take(watch)).text == str(NoticeBoard.KEPT_MAX + 2)
     notices.close()
     assert len([notice async for notice in watch]) == 2
+
+
+# --- what was written at once ------------------------------------------------------------
+
+
+async def test_changes_of_one_moment_say_how_many_are_to_come():
+    board = Board()
+    watch = board.hub.open_map("c", "")
+    await take(watch)
+    board.put_all(a=1, b=2, c=3)
+    board.put("d", 4)
+    taken = [await take(watch) for _ in range(4)]
+    assert [(each.key, each.more) for each in taken] == [("a", 2), ("b", 1), ("c", 0), ("d", 0)]
+
+
+async def test_changes_of_one_moment_are_taken_whole():
+    board = Board()
+    watch = board.hub.open_map("c", "")
+    assert await watch.whole() == Snapshot({})
+    board.put_all(a=1, b=2)
+    board.put_all(a=3)
+    assert await watch.whole() == (Change("a", 1), Change("b", 2))
+    assert await watch.whole() == (Change("a", 3),)
+
+
+async def test_a_prefix_counts_what_it_tells():
+    board = Board()
+    watch = board.hub.open_map("c", "web")
+    await take(watch)
+    board.put_all(db=1, web1=1, web2=2, zoo=3)
+    taken = await watch.whole()
+    assert [(each.key, each.more) for each in taken] == [("web1", 1), ("web2", 0)]
+
+
+async def test_a_watcher_that_falls_behind_still_gets_the_rest_of_what_it_began():
+    board = Board()
+    watch = board.hub.open_map("c", "")
+    await take(watch)
+    board.put_all(a=1, b=1, c=1)
+    assert (await take(watch)).more == 2
+    for number in range(QUEUE_MAX + 1):
+        board.put("d", number)
+    rest = [await take(watch), await take(watch)]
+    assert [(each.key, each.more) for each in rest] == [("b", 1), ("c", 0)]
+    assert await take(watch) == Lost(QUEUE_MAX + 1)
+    assert await take(watch) == Snapshot({"a": 1, "b": 1, "c": 1, "d": QUEUE_MAX})
+
+
+async def test_what_is_lost_is_lost_whole():
+    board = Board()
+    watch = board.hub.open_map("c", "")
+    await take(watch)
+    board.put_all(a=1, b=1, c=1)
+    board.put_all(a=2, b=2, c=2)
+    assert await watch.whole() == Lost(6)
+    board.put("a", 3)
+    assert await watch.whole() == Snapshot({"a": 3, "b": 2, "c": 2})

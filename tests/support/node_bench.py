@@ -8,7 +8,7 @@ from meshcrdt.base.dice import Dice
 from meshcrdt.base.ids import Epoch
 from meshcrdt.ipam.genesis import Genesis
 from meshcrdt.node.config import NodeConfig
-from meshcrdt.node.effects import CloseLink, Effect, Persist, Reply, Writable
+from meshcrdt.node.effects import Changed, CloseLink, Effect, Persist, Reply, Writable
 from meshcrdt.node.events import FrameReceived, LinkClosed, LinkOpened, Persisted
 from meshcrdt.node.node import Node
 from meshcrdt.topology.links import Direction
@@ -27,6 +27,8 @@ class Bench:
         self.closed: list[tuple[str, str]] = []
         self.hold_disk: set[str] = set()
         self.held: dict[str, list[Persist]] = {}
+        self.changes: list[tuple[str, str, tuple[bytes, ...]]] = []
+        """(node, channel, keys) of each change that watchers were told of."""
         self.sent: list[tuple[str, bytes]] = []
         self.jammed: set[tuple[str, int]] = set()
         self._todo: deque[tuple[str, object]] = deque()
@@ -131,6 +133,8 @@ class Bench:
             case Reply():
                 assert (name, effect.request) not in self.replies, "answered twice"
                 self.replies[name, effect.request] = effect.outcome
+            case Changed():
+                self.changes.append((name, effect.channel, effect.keys))
             case _:
                 pass
 

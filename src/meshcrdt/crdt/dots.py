@@ -237,6 +237,21 @@ class DotStore(CanonicalValue):
                 rows = {} if path is None else {actor: {seq: path}}
                 yield self._make(rows, Context._make({actor: (seq, seq)}))
 
+    def without_gone(self, whole: Self) -> Self:
+        """Return this value without what is live here and dead in `whole`: still at most it.
+
+        Whoever contributes a part to a shared value and never drops what others removed
+        would carry it for ever.
+        """
+        table, rows = self._both(whole)
+        gone = [
+            (actor, seq)
+            for actor, dots in table.rows.items()
+            for seq in whole._context.among(actor, dots)
+            if seq not in rows.get(actor, NO_DOTS)
+        ]
+        return self.join(self._erase(tuple(chain.from_iterable(gone)))) if gone else self
+
     # --- trees ---------------------------------------------------------------------------
 
     def to_tree(self) -> Tree:

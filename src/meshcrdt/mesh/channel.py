@@ -6,7 +6,7 @@ in UTF-8. Reads are local and do not wait; writes return when they are durable h
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Generic, TypeVar
 
@@ -17,7 +17,7 @@ from meshcrdt.mesh.receipt import Receipt
 from meshcrdt.mesh.requests import Requests
 from meshcrdt.mesh.values import encode_value, json_value
 from meshcrdt.mesh.watch import ABSENT, Change, ValueWatch, Watch, WatchHub
-from meshcrdt.node.events import Delete, Mutate, Put
+from meshcrdt.node.events import Delete, Mutate, Put, PutMany
 from meshcrdt.node.outcomes import Written
 
 L = TypeVar("L", bound=Lattice)
@@ -82,6 +82,33 @@ class MapChannel:
         )
         return Receipt(self._requests, written)
 
+    async def update_many(self, changes: Mapping[str, Any]) -> Receipt:
+        """Set keys to JSON values, and remove those whose value is ABSENT, as one write.
+
+        Every node sees all of it or nothing, and so do watchers (see `Watch.whole`). At most
+        limits.flush_records_max keys; raises like `put`, with nothing changed.
+        """
+        raw = tuple(
+            (_key(key), None if value is ABSENT else encode_value(value))
+            for key, value in changes.items()
+        )
+        written: Written = await self._requests.ask(
+            lambda request: PutMany(request, self.name, raw)
+        )
+        return Receipt(self._requests, written)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Transaction]:
+        """Collect puts and deletes, and write them as one when the block ends.
+
+        When the block raises, nothing is written. It does not lock: what others write
+        meanwhile is not seen as a conflict, as with any put.
+        """
+        staged = Transaction(self)
+        yield staged
+        if staged.changes:
+            staged.receipt = await self.update_many(staged.changes)
+
     def get(self, key: str, default: Any = None) -> Any:
         """Return the value of a key as this node knows it, or `default` when absent.
 
@@ -99,6 +126,8 @@ class MapChannel:
     async def watch(self, prefix: str = "") -> AsyncIterator[Watch]:
         """Give an async iterator: a Snapshot, then each Change of keys with the prefix.
 
+        Changes that were written at once come one after the other, and `Change.more` says how
+        many are still to come; `await watch.whole()` gives them together.
         A watcher that falls more than limits.watch_queue_max changes behind gets Lost(n)
         and a new Snapshot.
         """
@@ -107,6 +136,33 @@ class MapChannel:
             yield watch
         finally:
             self._hub.shut(self.name, watch)
+
+
+class Transaction:
+    """Puts and deletes of one map channel that become one write; see `MapChannel.transaction`."""
+
+    def __init__(self, channel: MapChannel) -> None:
+        self._channel = channel
+        self.changes: dict[str, Any] = {}
+        """What is staged: by key the value, or ABSENT for a delete."""
+        self.receipt: Receipt | None = None
+        """Of the write, once the block has ended; None when nothing was staged."""
+
+    def put(self, key: str, value: Any) -> None:
+        """Stage a put; raises UsageError for what is no key or no JSON value."""
+        encode_value(value)
+        self.changes[text(key, "key")] = value
+
+    def delete(self, key: str) -> None:
+        """Stage a delete."""
+        self.changes[text(key, "key")] = ABSENT
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return the value of a key as it is after what is staged, or `default` when absent."""
+        if key not in self.changes:
+            return self._channel.get(key, default)
+        value = self.changes[key]
+        return default if value is ABSENT else value
 
 
 class LatticeChannel(Generic[L]):

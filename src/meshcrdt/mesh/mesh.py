@@ -166,11 +166,16 @@ class Mesh:
     def channel(self, name: str, lattice: type[Any] = ORMap) -> MapChannel | LatticeChannel[Any]:
         """Return a handle of a channel; the first write declares its type.
 
-        ORMap, the default, is a map of JSON values; any other lattice type is one shared
-        value. Nothing is checked or created before the first write.
+        ORMap, the default, is a map of JSON values, of any size; any other lattice type is
+        one shared value (`lattice` gives a nested ORMap as one). Nothing is checked or
+        created before the first write.
         """
         if lattice is ORMap:
             return MapChannel(name, requests=self._requests, hub=self._hub, get=self.node.get)
+        return self.lattice(name, lattice)
+
+    def lattice(self, name: str, lattice: type[L]) -> LatticeChannel[L]:
+        """Return a handle of one shared value of any lattice type, a nested ORMap too."""
         if not (isinstance(lattice, type) and issubclass(lattice, Lattice)):
             raise UsageError(f"{lattice!r} is not a lattice type")
         return LatticeChannel(

@@ -1,5 +1,8 @@
 """Watching: a snapshot, then changes, or Lost(n) and a new snapshot.
 
+What was written at once is told at once: a watcher is handed the changes of one moment
+together or not at all, and each says how many of them are still to come.
+
 A watcher that does not keep up costs a bounded amount of memory and holds up nobody: its
 changes are dropped, counted and told. Peers' records that are not what a channel holds
 are invisible here, as they are everywhere.
@@ -14,7 +17,7 @@ from hashlib import blake2b
 from typing import Any, Generic, TypeVar
 
 import trio
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from meshcrdt.errors import ClosedError, InternalError
 from meshcrdt.mesh.signals import Signal
@@ -44,6 +47,8 @@ class Change:
 
     key: str
     value: Any = field()
+    more: int = field(default=0, eq=False)
+    """How many changes of the same moment follow: at 0 the watcher has seen whole writes."""
 
 
 @frozen
@@ -63,7 +68,9 @@ class Watch:
         self.prefix = prefix
         """Of the stored keys that it is told of."""
         self._queue_max = queue_max
-        self._queue: deque[Change] = deque()
+        self._queue: deque[tuple[Change, ...]] = deque()
+        self._queued = 0
+        self._begun: deque[Change] = deque()
         self._lost = 0
         self._wants_snapshot = True
         self._more = Signal()
@@ -77,6 +84,10 @@ class Watch:
         while True:
             if self._closed:
                 raise ClosedError("the watch is closed")
+            if self._begun:
+                # First of all: who has seen a part of a write is owed the rest of it.
+                await trio.lowlevel.checkpoint()
+                return self._begun.popleft()
             if self._lost:
                 await trio.lowlevel.checkpoint()
                 lost, self._lost = self._lost, 0
@@ -87,19 +98,31 @@ class Watch:
                 self._wants_snapshot = False
                 return Snapshot(self._snapshot())
             if self._queue:
-                await trio.lowlevel.checkpoint()
-                return self._queue.popleft()
+                changes = self._queue.popleft()
+                self._queued -= len(changes)
+                self._begun.extend(changes)
+                continue
             await self._more.wait()
 
-    def push(self, change: Change) -> None:
-        """Take a change; what a coming snapshot will show anyway is not kept."""
+    async def whole(self) -> Snapshot | tuple[Change, ...] | Lost:
+        """Return the next event, all changes of one moment together."""
+        first = await self.__anext__()
+        if not isinstance(first, Change):
+            return first
+        rest, self._begun = tuple(self._begun), deque()
+        return (first, *rest)
+
+    def push(self, changes: tuple[Change, ...]) -> None:
+        """Take the changes of one moment; what a coming snapshot shows anyway is not kept."""
         if self._lost:
-            self._lost += 1
+            self._lost += len(changes)
         elif not self._wants_snapshot:
-            self._queue.append(change)
-            if len(self._queue) > self._queue_max:
-                self._lost = len(self._queue)
+            self._queue.append(changes)
+            self._queued += len(changes)
+            if self._queued > self._queue_max:
+                self._lost = self._queued
                 self._queue.clear()
+                self._queued = 0
         self._more.set()
 
     def close(self) -> None:
@@ -207,7 +230,7 @@ class WatchHub:
             _discard(self._values, channel, watch)
 
     def changed(self, channel: str, keys: tuple[bytes, ...]) -> None:
-        """Tell the watchers of a channel which keys may have changed.
+        """Tell the watchers of a channel which keys may have changed, all at one moment.
 
         A record can change without the value that is seen: an owner drops what another
         origin overwrote. Such a change is not told, hence the memory of what was shown.
@@ -218,6 +241,7 @@ class WatchHub:
         if not watchers:
             return
         shown = self._shown[channel]
+        told: list[tuple[bytes, Change]] = []
         for key in keys:
             value = self._get(channel, key)
             digest = None if value is None else _digest(value)
@@ -227,11 +251,15 @@ class WatchHub:
                 del shown[key]
             else:
                 shown[key] = digest
-            told = [watch for watch in watchers if key.startswith(watch.prefix)]
-            change = self._decode(key, value) if told else None
-            if change is not None:
-                for watch in told:
-                    watch.push(change)
+            if any(key.startswith(watch.prefix) for watch in watchers):
+                change = self._decode(key, value)
+                if change is not None:
+                    told.append((key, change))
+        for watch in watchers:
+            mine = [change for key, change in told if key.startswith(watch.prefix)]
+            if mine:
+                last = len(mine) - 1
+                watch.push(tuple(evolve(c, more=last - at) for at, c in enumerate(mine)))
 
     @property
     def watchers(self) -> int:

@@ -82,7 +82,11 @@ def _in_cluster(
         case events.Put():
             _check_type(node, core, command.channel, views.MAP_TYPE)
             value = views.map_encode(core.replica, command.channel, command.key, command.value)
-            _write_typed(core, wiring, command, views.MAP_TYPE, Put(command.key, value, Over.ALL))
+            put = Put(command.key, value, Over.ALL)
+            _write_typed(core, wiring, command, views.MAP_TYPE, [put])
+        case events.PutMany():
+            _check_type(node, core, command.channel, views.MAP_TYPE)
+            _write_typed(core, wiring, command, views.MAP_TYPE, _map_changes(core, command))
         case events.Delete():
             views.check_user_channel(command.channel)
             _check_room(node, core, command.channel)
@@ -90,11 +94,12 @@ def _in_cluster(
         case events.Mutate():
             _check_type(node, core, command.channel, command.lattice.__name__)
             current = views.lattice_value(core.replica, command.channel, command.lattice)
+            delta = command.mutator(current)
             value = views.lattice_encode(
-                core.replica, command.channel, command.lattice, command.mutator(current)
+                core.replica, command.channel, command.lattice, current, delta
             )
             change = Put(views.LATTICE_KEY, value, Over.OWN)
-            _write_typed(core, wiring, command, command.lattice.__name__, change)
+            _write_typed(core, wiring, command, command.lattice.__name__, [change])
         case events.Allocate():
             node.patience.expect(command.request, command.deadline)
             outputs = core.ipam.allocate(
@@ -156,8 +161,24 @@ def _check_room(node: Node, core: Core, channel: str) -> None:
         )
 
 
+def _map_changes(core: Core, command: events.PutMany) -> list[Change]:
+    """Return the changes of one write to a map; of several of one key the last counts."""
+    changes: list[Change] = []
+    for key, value in dict(command.changes).items():
+        if value is None:
+            changes.append(Drop(key, Over.ALL))
+        else:
+            raw = views.map_encode(core.replica, command.channel, key, value)
+            changes.append(Put(key, raw, Over.ALL))
+    return changes
+
+
 def _write_typed(
-    core: Core, wiring: Wiring, command: events.Put | events.Mutate, type_name: str, change: Change
+    core: Core,
+    wiring: Wiring,
+    command: events.Put | events.PutMany | events.Mutate,
+    type_name: str,
+    changes: list[Change],
 ) -> None:
     """Stage a user's write, and the type of a channel that nobody has declared: both or none.
 
@@ -172,7 +193,7 @@ def _write_typed(
     if is_news:
         wiring.write_own(views.CHANNELS, {key: views.declaration(type_name)})
     try:
-        wiring.write_for(command.request, command.channel, [change])
+        wiring.write_for(command.request, command.channel, changes)
     except (UsageError, CapacityError):
         if is_news:
             wiring.write_own(views.CHANNELS, {key: None})

@@ -119,6 +119,18 @@ class Delete:
 
 
 @frozen
+class PutMany:
+    """Set and remove keys of a map channel as one write: all of it is seen, or nothing.
+
+    `changes` are (key, value); None removes the key.
+    """
+
+    request: int
+    channel: str
+    changes: tuple[tuple[bytes, bytes | None], ...]
+
+
+@frozen
 class Mutate:
     """Join what `mutator` returns into a lattice channel.
 
@@ -229,6 +241,7 @@ World: TypeAlias = LinkOpened | LinkClosed | DialFailed | FrameReceived | Persis
 Command: TypeAlias = (
     Put
     | Delete
+    | PutMany
     | Mutate
     | AwaitReceipt
     | Allocate

@@ -23,6 +23,7 @@ from attrs import frozen
 from meshcrdt.abc import Lattice
 from meshcrdt.base.ids import PeerId
 from meshcrdt.base.tree import INT_MAX, take_bytes, take_int, take_str, take_tuple
+from meshcrdt.crdt.dots import DotStore
 from meshcrdt.errors import MalformedTree, UsageError
 from meshcrdt.gossip.holdings import Visible
 from meshcrdt.gossip.replica import Replica
@@ -95,10 +96,17 @@ def lattice_value(replica: Replica, channel: str, lattice: type[Lattice]) -> Any
     return value
 
 
-def lattice_encode(replica: Replica, channel: str, lattice: type[Lattice], delta: Lattice) -> bytes:
-    """Return the record value of this node's contribution joined with a delta."""
+def lattice_encode(
+    replica: Replica, channel: str, lattice: type[Lattice], current: Lattice, delta: Lattice
+) -> bytes:
+    """Return the record value of this node's contribution joined with a delta.
+
+    `current` is the whole value: what it shows to be gone is not carried on.
+    """
     own = _contribution(replica.own_value(channel, LATTICE_KEY), lattice)
     joined = delta if own is None else own.join(delta)
+    if isinstance(joined, DotStore) and isinstance(current, DotStore):
+        joined = joined.without_gone(current)
     return encode((lattice.__name__, joined.to_tree()))
 
 

@@ -121,9 +121,9 @@ def event_object(event: Snapshot | Change | Lost) -> dict[str, Any]:
     match event:
         case Snapshot():
             return {"kind": "snapshot", "entries": dict(event.entries)}
-        case Change() if event.value is ABSENT:
-            return {"kind": "change", "key": event.key, "absent": True}
         case Change():
-            return {"kind": "change", "key": event.key, "value": event.value}
+            shown = {"absent": True} if event.value is ABSENT else {"value": event.value}
+            more = {"more": event.more} if event.more else {}
+            return {"kind": "change", "key": event.key, **shown, **more}
         case _:
             return {"kind": "lost", "count": event.count}
