@@ -124,7 +124,11 @@ def test_increments_that_start_from_what_is_on_disk_are_caught(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def visible_only(
-        replica: Replica, channel: str, lattice: type[Lattice], delta: Lattice
+        replica: Replica,
+        channel: str,
+        lattice: type[Lattice],
+        current: Lattice,
+        delta: Lattice,
     ) -> bytes:
         seen = [
             s.value for s in replica.visible(channel, views.LATTICE_KEY) if s.origin == replica.me
