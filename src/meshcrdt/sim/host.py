@@ -5,6 +5,7 @@ The performer here is the trio shell's twin: the same effects, and frames that a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from enum import Enum
 from typing import Protocol
@@ -182,11 +183,12 @@ class Host:
 
     def _deliver(self, boots: int, event: Event) -> None:
         if self.paused_until > self.clock.now:
-            self.clock.at(self.paused_until, lambda: self._deliver(boots, event))
+            self.clock.at(self.paused_until, self._deliver, boots, event)
             return
         if self.node is None or boots != self.boots:
             return
-        self.clock.trace(self.name, _fingerprint(event))
+        if self.clock.tracing:
+            self.clock.trace(self.name, _fingerprint(event))
         if isinstance(event, StoreFailed):
             self.on_store_failed(self)
         self.hearing = event.link if isinstance(event, FrameReceived) else None
@@ -195,11 +197,15 @@ class Host:
 
     def _tick(self, boots: int, when: float) -> None:
         if self.paused_until > self.clock.now:
-            self.clock.at(self.paused_until, lambda: self._tick(boots, when))
+            self.clock.at(self.paused_until, self._tick, boots, when)
             return
         if self.node is None or boots != self.boots or self._wake_at != when:
             return
         self._wake_at = None
+        deadline = self.node.next_deadline()
+        if deadline is None or deadline > self.time():
+            self._arm()  # what the alarm was set for is done, or put off
+            return
         self.clock.trace(self.name, "tick")
         self._act(TICKED, self.node.handle_timeout(self.time()))
 
@@ -225,7 +231,7 @@ class Host:
                 self.network.dial(self, effect.address)
             case CloseLink():
                 link, reason = effect.link, effect.reason
-                self.clock.after(0.0, lambda: self.network.close(self, link, reason))
+                self.clock.after(0.0, self.network.close, self, link, reason)
             case Persist():
                 boots, done = self.boots, Persisted(effect.watermark)
                 self.disk.write(
@@ -245,13 +251,14 @@ class Host:
             raise InternalError("only a running process arms its alarm")
         deadline = self.node.next_deadline()
         if deadline is None:
-            self._wake_at = None
             return
         when = max(deadline - self.ahead_s, self.clock.now)
-        if self._wake_at is None or when != self._wake_at:
+        while when + self.ahead_s < deadline:  # the host's clock rounds: never ring too early
+            when = math.nextafter(when, math.inf)
+        # An alarm that rings too early is set anew then: cheaper than one for each event.
+        if self._wake_at is None or when < self._wake_at:
             self._wake_at = when
-            boots = self.boots
-            self.clock.at(when, lambda: self._tick(boots, when))
+            self.clock.at(when, self._tick, self.boots, when)
 
 
 def _fingerprint(event: Event) -> str:

@@ -77,9 +77,9 @@ class Network:
 
     def reaches(self, source: Host, target: Host) -> bool:
         """Return True when the direction is not cut."""
-        if (source.name, target.name) in self.cut:
+        if self.cut and (source.name, target.name) in self.cut:
             return False
-        return not any(wall(source.name, target.name) for wall in self.walls)
+        return not self.walls or not any(wall(source.name, target.name) for wall in self.walls)
 
     def dial(self, source: Host, address: str) -> None:
         """Try to connect; the source hears LinkOpened or DialFailed."""
@@ -158,21 +158,21 @@ class Network:
         ):
             return
         if source.paused_until > self.clock.now:
-            self.clock.at(source.paused_until, lambda: self._pull(pipe, side))
+            self.clock.at(source.paused_until, self._pull, pipe, side)
             return
         while (frame := source.node.next_frame(link)) is not None:
             busy_s = self.paths.busy_s(source.name, target.name, len(frame))
             pipe.busy_until[side] = self.clock.now + busy_s
             self._send(pipe, side, frame)
             if busy_s:
-                self.clock.at(pipe.busy_until[side], lambda: self._pull(pipe, side))
+                self.clock.at(pipe.busy_until[side], self._pull, pipe, side)
                 return
 
     def _send(self, pipe: Pipe, side: int, frame: bytes) -> None:
         """Carry one frame, or what an evil network makes of it."""
         (source, link), (target, _) = pipe.ends[side], pipe.ends[1 - side]
         said = [frame]
-        if not self.faultless:
+        if self.tampers and not self.faultless:
             for tamper in self.tampers:
                 said = [out for each in said for out in tamper(source, target, link, each)]
         for each in said:
@@ -202,7 +202,7 @@ class Network:
                 # In order: never before what was sent earlier on this side.
                 arrives = max(arrives, pipe.ready_at[side])
                 pipe.ready_at[side] = arrives
-            self.clock.at(arrives, lambda: self._arrive(pipe, side, frame))
+            self.clock.at(arrives, self._arrive, pipe, side, frame)
 
     def _arrive(self, pipe: Pipe, side: int, frame: bytes) -> None:
         source, (target, link) = pipe.ends[side][0], pipe.ends[1 - side]
@@ -229,7 +229,7 @@ class Network:
         if self.reaches(source, other):
             # What was sent before still arrives first.
             when = max(self.clock.now + self.latency(source, other), pipe.ready_at[side])
-            self.clock.at(when, lambda: self._other_closed(pipe, 1 - side, other_link, reason))
+            self.clock.at(when, self._other_closed, pipe, 1 - side, other_link, reason)
 
     def _flush(self, pipe: Pipe, side: int) -> None:
         """Send what waits as a real link does that is being closed: for a bounded time."""
@@ -257,6 +257,5 @@ class Network:
 
     def host_died(self, host: Host) -> None:
         """Forget a dead host's ends; the others hear a reset unless the direction is cut."""
-        for name, link in sorted(self.pipes):
-            if name == host.name:
-                self._cut_off(host, link, "connection reset by a crash")
+        for link in sorted(link for name, link in self.pipes if name == host.name):
+            self._cut_off(host, link, "connection reset by a crash")
