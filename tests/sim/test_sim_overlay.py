@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 from attrs import evolve
-from tests.support.overlay_world import OverlayWorld, overlay_peer
+from overlay_world import OverlayWorld, overlay_peer
 
 from meshcrdt.base.limits import DEFAULT_LIMITS
 from meshcrdt.node.config import NodeConfig

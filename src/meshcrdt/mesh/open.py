@@ -31,7 +31,7 @@ from meshcrdt.node import durable
 from meshcrdt.node.config import DEFAULT_DOMAIN, NodeConfig
 from meshcrdt.storage.registry import open_store
 from meshcrdt.topology.dialer import Discovery
-from meshcrdt.topology.directory import LIST_ITEMS_MAX, NAME_CHARACTERS_MAX
+from meshcrdt.topology.directory import DOMAIN_CHARACTERS_MAX, LIST_ITEMS_MAX, NAME_CHARACTERS_MAX
 from meshcrdt.transports.registry import transport_for
 from meshcrdt.trust.secret import check_secret, generate_secret
 from meshcrdt.trust.token import parse_token
@@ -51,6 +51,7 @@ class _Options:
     domain: str
     trusted: tuple[str, ...]
     underlay: tuple[str, ...]
+    failure_domain: str
     limits: Limits
 
 
@@ -82,6 +83,7 @@ async def open_mesh(
     domain: str = DEFAULT_DOMAIN,
     trusted: Sequence[str] = (),
     underlay: Sequence[str] = (),
+    failure_domain: str = "",
     limits: Limits = DEFAULT_LIMITS,
     instrument: Instrument | None = None,
     join_wait_s: float = JOIN_WAIT_S,
@@ -94,7 +96,7 @@ async def open_mesh(
     `token`, and is "starting" until a peer answered: `join_wait_s` says how long to wait
     for that here, in seconds. Without a secret nothing is encrypted, and `security` must say
     so. `trusted` are CIDR ranges and `underlay` IP addresses, which all members are told for
-    their dataplanes.
+    their dataplanes. `failure_domain` names what fails together with this node.
 
     Raises UsageError for options that are malformed or contradict the store, StoreInUse,
     WrongStore, CorruptStore or StoreError, ListenError, and PeerRefused when everyone who
@@ -116,6 +118,7 @@ async def open_mesh(
         domain=domain,
         trusted=_listed(cidrs(trusted, "trusted"), "trusted"),
         underlay=_listed(addresses(underlay, "underlay"), "underlay"),
+        failure_domain=_failure_domain(failure_domain),
         limits=limits,
     )
     patience_s = wait_s(join_wait_s, "join_wait_s")
@@ -157,6 +160,16 @@ def _name(value: str) -> str:
         raise UsageError(
             f"name {shown!r} is not accepted: printable text of at most {NAME_CHARACTERS_MAX} "
             "characters is"
+        )
+    return shown
+
+
+def _failure_domain(value: str) -> str:
+    shown = text(value, "failure_domain")
+    if len(shown) > DOMAIN_CHARACTERS_MAX or not shown.isprintable():
+        raise UsageError(
+            f"failure domain {shown!r} is not accepted: printable text of at most "
+            f"{DOMAIN_CHARACTERS_MAX} characters is"
         )
     return shown
 
@@ -239,6 +252,7 @@ def _node_config(options: _Options, loaded: _Loaded, listeners: Sequence[Listene
         discovery=options.discovery,
         trusted=options.trusted,
         underlay=options.underlay,
+        failure_domain=options.failure_domain,
         domain=options.domain,
         limits=options.limits,
     )
