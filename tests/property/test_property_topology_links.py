@@ -85,8 +85,8 @@ class Duel:
                 action()
             else:
                 self.now = max(self.now, at)
-                lost, outputs = self.ends[index].handle_timeout(self.now)
-                self.lost.extend((index, entry.link) for entry in lost)
+                silence, outputs = self.ends[index].handle_timeout(self.now)
+                self.lost.extend((index, entry.link) for entry in silence.lost)
                 self._do(index, outputs)
             for end_of_link in self.ends:
                 end_of_link.check()

@@ -59,7 +59,7 @@ def test_answers_before_the_disk_are_caught(monkeypatch: pytest.MonkeyPatch) -> 
         self._node.outbox.reply(output.request, output.outcome)
 
     monkeypatch.setattr(Wiring, "_answer", hasty)
-    assert violated(range(12), CRASHES)
+    assert hurried(range(6), 3, Faults(crash_every_s=10.0, down_for_s=1.0, disk_s=0.5))
 
 
 def test_a_disk_that_lies_about_fsync_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from meshcrdt.base.memo import NO_MEMO, Memo
 from meshcrdt.gossip.tree_messages import Spread
 from meshcrdt.ipam.genesis import Genesis
 from meshcrdt.topology.dialer import Discovery
+from meshcrdt.topology.heartbeats import Detection
 from meshcrdt.trust.identity import Identity, verify
 
 DEFAULT_DOMAIN = "mesh.internal."
@@ -34,6 +35,7 @@ class NodeConfig:
     advertise: tuple[str, ...] = ()
     peers: tuple[str, ...] = ()
     discovery: Discovery = Discovery.ON
+    detection: Detection = Detection.LINKS
     trusted: tuple[str, ...] = ()
     underlay: tuple[str, ...] = ()
     domain: str = DEFAULT_DOMAIN

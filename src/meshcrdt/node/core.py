@@ -9,7 +9,7 @@ from __future__ import annotations
 from attrs import define
 
 from meshcrdt.base.dice import Dice
-from meshcrdt.base.ids import PEER_ID_BYTES, Epoch, PeerId
+from meshcrdt.base.ids import BOTTOM_EPOCH, Epoch, PeerId
 from meshcrdt.errors import MalformedTree
 from meshcrdt.gossip.outputs import StreamChanged
 from meshcrdt.gossip.receipts import ReceiptTracker
@@ -20,6 +20,7 @@ from meshcrdt.names.table import Names
 from meshcrdt.node import views
 from meshcrdt.node.config import NodeConfig
 from meshcrdt.node.workloads import Endpoints
+from meshcrdt.topology.adverts import ADVERT_KEY, Advert
 from meshcrdt.topology.directory import MemberRecord
 from meshcrdt.topology.topology import Topology
 from meshcrdt.wire import decode, encode
@@ -83,7 +84,8 @@ class Core:
                     out += topology.member_changed(origin, self._member(origin), now)
                     self.ipam.members(len(topology.members()))
             case views.ADJACENCY:
-                out += topology.edges_changed(origin, self.edges(origin), now)
+                epoch, advert = self.advert(origin)
+                out += topology.advertised(origin, epoch, advert, now)
             case views.NAMES:
                 for key in sorted(change.keys):
                     self.names.update(origin, key, self.record(views.NAMES, origin, key))
@@ -119,13 +121,17 @@ class Core:
         """Return one origin's live value of a key: how owned channels are read."""
         return self.replica.value_of(channel, origin, key)
 
-    def edges(self, origin: PeerId) -> frozenset[PeerId]:
-        """Return the neighbours that an origin advertises."""
-        return frozenset(
-            PeerId(key)
-            for key, _ in self.replica.records_of(views.ADJACENCY, origin)
-            if len(key) == PEER_ID_BYTES
-        )
+    def advert(self, origin: PeerId) -> tuple[Epoch, Advert | None]:
+        """Return what an origin advertises, and in which epoch; None when it says nothing."""
+        head = self.replica.head(views.ADJACENCY, origin)
+        raw = self.record(views.ADJACENCY, origin, ADVERT_KEY)
+        if head is None or raw is None:
+            return BOTTOM_EPOCH, None
+        try:
+            return head.epoch, Advert.from_tree(decode(raw))
+        except MalformedTree:
+            self.malformed_members += 1
+            return head.epoch, None
 
     @property
     def malformed_records(self) -> int:

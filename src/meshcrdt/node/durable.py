@@ -1,4 +1,5 @@
-"""The node's own durable rows: boot counter, genesis, and the addresses that it was given.
+"""The node's own durable rows: boot counter, genesis, the addresses that it was given, and
+whom `minority` counts against.
 
 Table "node". The boot counter is written before a process says anything in its new epoch,
 so no two runs of one store share an epoch (finding F14).
@@ -11,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from attrs import frozen
 
 from meshcrdt.abc import Row
-from meshcrdt.base.ids import Epoch, PeerId
+from meshcrdt.base.ids import PEER_ID_BYTES, Epoch, PeerId
 from meshcrdt.base.limits import DEFAULT_LIMITS, Limits
 from meshcrdt.base.tree import take_bytes, take_int, take_str, take_tuple
 from meshcrdt.errors import CapacityError, CorruptStore, MalformedTree, WrongStore
@@ -25,6 +26,7 @@ GENESIS_KEY = b"genesis"
 PEERS_KEY = b"peers"
 OWNER_KEY = b"owner"
 JOINING_KEY = b"joining"
+BASELINE_KEY = b"baseline"
 
 Tables = Mapping[str, Mapping[bytes, bytes]]
 
@@ -128,6 +130,27 @@ def read_peers(tables: Tables) -> tuple[str, ...]:
         return tuple(take_str(item, "peer address") for item in take_tuple(decode(raw), "peers"))
     except MalformedTree as error:
         raise CorruptStore(f"table {TABLE!r}, key 'peers': {error}") from error
+
+
+def baseline_row(baseline: Iterable[PeerId]) -> Row:
+    """Return the row that keeps whom `minority` counts against."""
+    return (TABLE, BASELINE_KEY, encode(b"".join(sorted(baseline))))
+
+
+def read_baseline(tables: Tables) -> frozenset[PeerId] | None:
+    """Return whom `minority` counted against; None when nothing is kept. Raises CorruptStore."""
+    raw = tables.get(TABLE, {}).get(BASELINE_KEY)
+    if raw is None:
+        return None
+    try:
+        ids = take_bytes(decode(raw), "baseline")
+        if len(ids) % PEER_ID_BYTES:
+            raise MalformedTree(f"baseline has {len(ids)} bytes: whole ids are expected")
+    except MalformedTree as error:
+        raise CorruptStore(f"table {TABLE!r}, key 'baseline': {error}") from error
+    return frozenset(
+        PeerId(ids[at : at + PEER_ID_BYTES]) for at in range(0, len(ids), PEER_ID_BYTES)
+    )
 
 
 def _boot_counter(tables: Tables) -> int:

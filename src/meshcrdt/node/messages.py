@@ -11,7 +11,7 @@ from meshcrdt.wire import decode_frame
 from meshcrdt.wire.frames import Message
 
 LINK_CODES = range(16)
-"""Of these, the topology owns 0 and 1: ping and pong."""
+"""Of these, the topology owns 0, 1 (ping and pong), and 10, 11 (probes through others)."""
 GENESIS_ASK = 2
 GENESIS = 3
 

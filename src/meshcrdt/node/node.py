@@ -13,7 +13,6 @@ one flush of staged writes, until nothing is left. What needs the disk waits for
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
 
 from meshcrdt.base.dice import Dice
 from meshcrdt.base.ids import INSTANCE_BYTES, Epoch, PeerId
@@ -72,6 +71,8 @@ class Node(Queries):
             discovery=config.discovery,
             own_addresses=config.advertise,
             failure_domain=config.failure_domain,
+            detection=config.detection,
+            root_prefix=lambda: self.core.replica.root_prefix() if self.core else b"",
         )
         self.unicast = Unicast(
             me=self.me,
@@ -104,6 +105,8 @@ class Node(Queries):
     def load(self, tables: durable.Tables, now: float) -> list[Effect]:
         """Take what the store holds, once, before any event; returns the first effects."""
         self.given.update(durable.read_peers(tables))
+        if (baseline := durable.read_baseline(tables)) is not None:
+            self.topology.remember(baseline)
         self._wiring.run(self.topology.add_targets(sorted(self.given), now), now)
         if self.core is not None:
             self._wiring.run(self.core.ipam.load(tables.get("ipam", {}), now), now)
@@ -309,13 +312,8 @@ class Node(Queries):
         if core is None:
             raise InternalError("a node presents itself only once it has its genesis")
         self.presence.write_member(self.epoch)
-        self.presence.write_edges(self.topology.active())
+        self.presence.write_advert()
         self._wiring.run(core.ipam.ready(now), now)
-
-    def neighbours_changed(self, neighbours: Iterable[PeerId]) -> None:
-        """Advertise the peers that have a link, once there is a cluster to tell."""
-        if self.core is not None:
-            self.presence.write_edges(neighbours)
 
     def member_state_changed(self, change: StateChanged, now: float) -> None:
         """Remember since when a peer is dead, for names; tell the operator."""
@@ -358,8 +356,9 @@ class Node(Queries):
             self.epoch = epoch
             self.core.replica.reepoch(epoch)
             self.core.ipam.reepoch(epoch)
+            self.topology.reepoch(epoch)
             self.presence.write_member(epoch)
-            self.presence.reopened(self.topology.active())
+            self.presence.write_advert()
 
     # --- commands ------------------------------------------------------------------------
 

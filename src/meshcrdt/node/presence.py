@@ -1,16 +1,18 @@
-"""How a node shows itself to the others: its directory record and its side of its edges."""
+"""How a node shows itself to the others: its directory record and its advert."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
-from meshcrdt.base.ids import Epoch, PeerId
+from meshcrdt.base.ids import Epoch
 from meshcrdt.gossip.outputs import Committed
 from meshcrdt.node.config import NodeConfig
 from meshcrdt.node.core import member_value
 from meshcrdt.node.views import ADJACENCY, DIRECTORY
 from meshcrdt.node.wiring import Wiring
+from meshcrdt.topology.adverts import ADVERT_KEY, Advert
 from meshcrdt.topology.directory import DOMAIN_ROLE, MemberRecord, Standing
+from meshcrdt.wire import encode
 
 
 class Presence:
@@ -19,13 +21,13 @@ class Presence:
     def __init__(self, config: NodeConfig, wiring: Wiring) -> None:
         self._config = config
         self._wiring = wiring
-        self._edges: frozenset[PeerId] = frozenset()
+        self._advert: Advert | None = None
         self._standing = Standing.IN
 
     def leave(self, epoch: Epoch, committed: Callable[[Committed, float], None]) -> None:
         """Say goodbye for the rest of this run, also where it goes on under another epoch."""
         self._standing = Standing.LEFT
-        self.write_edges(())
+        self.write_advert()
         self.write_member(epoch, committed)
 
     def write_member(
@@ -47,16 +49,18 @@ class Presence:
         key = bytes(config.identity.peer)
         self._wiring.write_own(DIRECTORY, {key: member_value(record)}, committed)
 
-    def write_edges(self, neighbours: Iterable[PeerId]) -> None:
-        """Stage this node's side of its edges: only what changed since it said so last."""
-        wanted = frozenset(neighbours if self._standing is Standing.IN else ())
-        changes: dict[bytes, bytes | None] = {bytes(p): b"" for p in sorted(wanted - self._edges)}
-        changes.update((bytes(p), None) for p in sorted(self._edges - wanted))
-        self._edges = wanted
-        if changes:
-            self._wiring.write_own(ADJACENCY, changes)
+    def advertise(self, advert: Advert | None) -> None:
+        """Say this of our neighbourhood from now on; it is told once there is a cluster."""
+        self._advert = advert
+        self.write_advert()
 
-    def reopened(self, neighbours: Iterable[PeerId]) -> None:
-        """Say all edges again: volatile channels open empty in a new epoch."""
-        self._edges = frozenset()
-        self.write_edges(neighbours)
+    def write_advert(self) -> None:
+        """Stage what was to be said last: volatile channels open empty in a new epoch."""
+        core = self._wiring.core
+        if core is None:
+            return
+        advert = self._advert if self._standing is Standing.IN else None
+        if advert is not None:
+            self._wiring.write_own(ADJACENCY, {ADVERT_KEY: encode(advert.to_tree())})
+        elif core.replica.own_value(ADJACENCY, ADVERT_KEY) is not None:
+            self._wiring.write_own(ADJACENCY, {ADVERT_KEY: None})

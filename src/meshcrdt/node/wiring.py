@@ -14,14 +14,15 @@ from meshcrdt.errors import CapacityError, InternalError, UsageError
 from meshcrdt.gossip import outputs as gossip
 from meshcrdt.gossip.changes import Change, Drop, Over, Put, Writer
 from meshcrdt.ipam import outputs as ipam
-from meshcrdt.node import messages
+from meshcrdt.node import durable, messages
 from meshcrdt.node.link_queue import ONE_FLOW, Lane
 from meshcrdt.node.outcomes import ReceiptMissing, ReceiptReached, Written
 from meshcrdt.node.views import IPAM
 from meshcrdt.topology import outputs as topology
-from meshcrdt.topology.links import PING, PONG
+from meshcrdt.topology.heartbeats import PING, PONG
 
 if TYPE_CHECKING:
+    from meshcrdt.node.core import Core
     from meshcrdt.node.node import Node
 
 GOSSIP_LANES = {gossip.Lane.DELTA: Lane.DELTA, gossip.Lane.REPAIR: Lane.REPAIR}
@@ -41,7 +42,9 @@ class Wiring:
             topology.Dial: self._dial,
             topology.CloseLink: self._close_link,
             topology.ToLink: self._ping,
-            topology.NeighboursChanged: self._neighbours_changed,
+            topology.RootSeen: self._root_seen,
+            topology.Advertise: self._advertise,
+            topology.BaselineChanged: self._baseline_changed,
             topology.StateChanged: self._state_changed,
             topology.ToPeer: self._relay,
             topology.Delivered: self._delivered,
@@ -67,6 +70,11 @@ class Wiring:
             ipam.ToPeer: self._ipam_to_peer,
             ipam.Notice: self._ipam_notice,
         }
+
+    @property
+    def core(self) -> Core | None:
+        """The machines of a member; None before there is a genesis."""
+        return self._node.core
 
     def run(self, outputs: Iterable[object], now: float) -> None:
         """Carry outputs, and all that they cause, to their homes."""
@@ -153,8 +161,16 @@ class Wiring:
         name = code if code in NEWEST_ONLY and isinstance(code, int) else None
         self._node.outbox.message(output.link, Lane.LIVENESS, output.message, name=name)
 
-    def _neighbours_changed(self, output: topology.NeighboursChanged, now: float) -> None:
-        self._node.neighbours_changed(output.neighbours)
+    def _root_seen(self, output: topology.RootSeen, now: float) -> None:
+        core = self._node.core
+        if core is not None:
+            self.run(core.replica.root_seen(output.link, output.prefix, now), now)
+
+    def _advertise(self, output: topology.Advertise, now: float) -> None:
+        self._node.presence.advertise(output.advert)
+
+    def _baseline_changed(self, output: topology.BaselineChanged, now: float) -> None:
+        self._node.outbox.rows.append(durable.baseline_row(output.baseline))
 
     def _state_changed(self, output: topology.StateChanged, now: float) -> None:
         self._node.member_state_changed(output, now)

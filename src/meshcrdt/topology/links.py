@@ -14,7 +14,7 @@ the same one, without a message about it, and must never close the only one that
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from enum import Enum
 
 from attrs import define, frozen
@@ -22,18 +22,12 @@ from attrs import define, frozen
 from meshcrdt.base.dice import Dice
 from meshcrdt.base.ids import BOTTOM_EPOCH, Epoch, PeerId
 from meshcrdt.base.limits import Limits
-from meshcrdt.base.tree import Tree, take_int, take_tuple
+from meshcrdt.base.tree import Tree
 from meshcrdt.errors import InternalError, MalformedTree, UsageError
-from meshcrdt.topology.outputs import CloseLink, ToLink, TopologyOutput
+from meshcrdt.topology.heartbeats import Action, Beat, Detection, Heartbeats, parse_beat
+from meshcrdt.topology.outputs import CloseLink, TopologyOutput
 
-PING = 0
-PONG = 1
 LINKS_PER_PEER_MAX = 4
-PINGS_REMEMBERED_MAX = 8
-RTT_WEIGHT = 0.25
-"""Share of the newest sample in the smoothed round trip."""
-RTT_REFRESH_PINGS = 4
-"""A round trip is measured at least once in so many ping intervals."""
 
 
 class Direction(Enum):
@@ -44,10 +38,9 @@ class Direction(Enum):
 
 
 @define(kw_only=True)
-class LinkEntry:
-    """One live link. Times in seconds of the machine's clock; steps count its events."""
+class LinkEntry(Beat):
+    """One live link. Steps count the events of the machine."""
 
-    link: int
     peer: PeerId
     epoch: Epoch
     direction: Direction
@@ -56,13 +49,15 @@ class LinkEntry:
     encrypted: bool
     opened_at: float
     opened_step: int
-    heard_at: float
     heard_step: int = 0
-    pinged_at: float
-    ping_number: int = 0
-    pings: dict[int, float]
-    rtt_s: float | None = None
-    rtt_at: float
+
+
+@frozen
+class Silence:
+    """Links that were closed because they fell silent, and peers that may be next."""
+
+    lost: tuple[LinkEntry, ...]
+    doubted: tuple[PeerId, ...]
 
 
 @frozen
@@ -81,14 +76,26 @@ class Links:
 
     Args:
         me: This node's id; decides which of two crossing links wins.
-        limits: `ping_interval_s`, `link_silence_s` and `links_max` are used.
+        limits: `links_max`, and the bounds that `heartbeats` uses.
         dice: Jitter of pings, so that many links do not beat in step.
+        detection: How silence is noticed.
+        root_prefix: Gives what a heartbeat carries of this node's roots; nothing when empty.
     """
 
-    def __init__(self, *, me: PeerId, limits: Limits, dice: Dice) -> None:
+    def __init__(
+        self,
+        *,
+        me: PeerId,
+        limits: Limits,
+        dice: Dice,
+        detection: Detection = Detection.LINKS,
+        root_prefix: Callable[[], bytes] = bytes,
+    ) -> None:
         self._me = me
         self._limits = limits
-        self._dice = dice
+        self._heartbeats = Heartbeats(
+            limits=limits, dice=dice, detection=detection, root_prefix=root_prefix
+        )
         self._entries: dict[int, LinkEntry] = {}
         self._by_peer: dict[PeerId, list[LinkEntry]] = {}
         self._chosen: dict[PeerId, int] = {}
@@ -134,17 +141,17 @@ class Links:
             opened_step=self._step,
             heard_at=now,
             pinged_at=now,
-            pings={},
             rtt_at=now,
         )
         self._entries[link] = entry
+        self._heartbeats.opened(entry, now)
         siblings = self._by_peer.setdefault(peer, [])
         siblings.append(entry)
         outputs: list[TopologyOutput] = []
         if len(siblings) > LINKS_PER_PEER_MAX:
             reason = f"more than {LINKS_PER_PEER_MAX} links from one peer"
             outputs.extend(self._close_surplus(siblings[0], reason))
-        outputs.extend(self._ping(sibling, now) for sibling in siblings)
+        outputs.extend(self._heartbeats.ping(sibling, now) for sibling in siblings)
         self._choose(peer)
         return outputs
 
@@ -161,7 +168,7 @@ class Links:
         if entry is None:
             return []
         self._step += 1
-        entry.heard_at = max(entry.heard_at, now)
+        entry.hear(now)
         entry.heard_step = self._step
         if len(self._by_peer[entry.peer]) == 1:
             return []
@@ -180,53 +187,51 @@ class Links:
         if entry is None:
             return None, []
         try:
-            code, number = take_tuple(message, "ping", size=2)
-            take_int(code, "ping.code", low=PING, high=PONG)
-            take_int(number, "ping.number")
+            beat = parse_beat(message)
         except MalformedTree as error:
             self._misbehaved_total += 1
             self._remove(entry)
             return entry, [CloseLink(link, str(error))]
         outputs = self.heard(link, now)
-        if link not in self._entries:
-            return None, outputs
-        if code == PING:
-            outputs.append(ToLink(link, (PONG, number)))
-            return None, outputs
-        sent_at = entry.pings.pop(number, None) if isinstance(number, int) else None
-        if sent_at is not None:
-            sample = max(0.0, now - sent_at)
-            old = sample if entry.rtt_s is None else entry.rtt_s
-            entry.rtt_s = old + RTT_WEIGHT * (sample - old)
-            entry.rtt_at = now
+        if link in self._entries:
+            outputs.extend(self._heartbeats.received(entry, beat, now))
         return None, outputs
 
-    def handle_timeout(self, now: float) -> tuple[list[LinkEntry], list[TopologyOutput]]:
-        """Ping what is due, close what is silent; returns the links lost and the outputs."""
-        lost: list[LinkEntry] = []
+    def handle_timeout(self, now: float) -> tuple[Silence, list[TopologyOutput]]:
+        """Ping what is due, close what is silent; returns who fell silent and the outputs."""
+        silent, doubted = [], []
         outputs: list[TopologyOutput] = []
-        for entry in list(self._entries.values()):
-            if now >= entry.heard_at + self._limits.link_silence_s:
+        for beat, action in self._heartbeats.due(self._entries, now):
+            entry = self._entries[beat.link]
+            if action is Action.CLOSE:
                 self._silent_closed_total += 1
                 self._remove(entry)
-                lost.append(entry)
+                silent.append(entry)
                 reason = f"silent for {self._limits.link_silence_s:g} s"
                 outputs.append(CloseLink(entry.link, reason))
-            elif now >= self._ping_at(entry):
-                outputs.append(self._ping(entry, now))
-        return lost, outputs
+                continue
+            if action is Action.ASK_AGAIN and self._chosen.get(entry.peer) == entry.link:
+                doubted.append(entry.peer)
+            outputs.append(self._heartbeats.ping(entry, now))
+        return Silence(tuple(silent), tuple(doubted)), outputs
+
+    def ask(self, peer: PeerId, now: float) -> list[TopologyOutput]:
+        """Ping a peer now on the link that speaks for it: somebody wants to know of it."""
+        entry = self._entries.get(self._chosen.get(peer, -1))
+        return [] if entry is None else [self._heartbeats.ping(entry, now)]
+
+    def heard_at(self, peer: PeerId) -> float | None:
+        """Return when a linked peer was heard last, on any of its links."""
+        return max((entry.heard_at for entry in self._by_peer.get(peer, ())), default=None)
 
     def next_deadline(self) -> float | None:
-        """Return when the next ping or silence is due, or None without links."""
-        return min((self._due_at(entry) for entry in self._entries.values()), default=None)
+        """Return when the next ping or silence may be due, or None without links."""
+        return self._heartbeats.next_deadline(self._entries)
 
     def forgive(self, stall_s: float) -> None:
-        """Do not count `stall_s` as silence: this process itself did not run then.
-
-        Lifeguard's (DSN-W 2018) local health in one line: a starved node must not accuse.
-        """
+        """Do not count `stall_s` as silence: this process itself did not run then."""
         for entry in self._entries.values():
-            entry.heard_at += stall_s
+            entry.forgive(stall_s)
 
     # --- queries -----------------------------------------------------------------------
 
@@ -317,27 +322,3 @@ class Links:
         if not siblings:
             del self._by_peer[entry.peer]
         self._choose(entry.peer)
-
-    # --- probing -----------------------------------------------------------------------
-
-    def _ping(self, entry: LinkEntry, now: float) -> ToLink:
-        entry.ping_number += 1
-        entry.pings[entry.ping_number] = now
-        while len(entry.pings) > PINGS_REMEMBERED_MAX:
-            del entry.pings[min(entry.pings)]
-        # The jitter looks backwards, so that an interval is never longer than published.
-        entry.pinged_at = now - self._dice.uniform(0.0, 0.1) * self._limits.ping_interval_s
-        return ToLink(entry.link, (PING, entry.ping_number))
-
-    def _ping_at(self, entry: LinkEntry) -> float:
-        """Return when a link is pinged: when it is quiet, or its round trip is an old one.
-
-        The other end's pings count as traffic, so that an idle pair does not probe twice.
-        """
-        interval_s = self._limits.ping_interval_s
-        quiet_at = max(entry.heard_at, entry.pinged_at) + interval_s
-        stale_at = max(entry.rtt_at, entry.pinged_at) + RTT_REFRESH_PINGS * interval_s
-        return min(quiet_at, stale_at)
-
-    def _due_at(self, entry: LinkEntry) -> float:
-        return min(self._ping_at(entry), entry.heard_at + self._limits.link_silence_s)

@@ -1,29 +1,74 @@
-"""Which members are alive, as far as this node can tell, and whether it is in a minority.
+"""Which members are alive, as far as this node can tell: SWIM (DSN 2002) over links.
 
-The loss of a link is suspicion: a member is alive while it is linked, or reachable over
-the two-sided adjacency graph, suspect as soon as it is not, and dead after
-`dead_after_s`. `left` is said by its subject alone and is terminal for its epoch (F29).
-Liveness hides data; it never deletes any. The place of SWIM and Lifeguard is this file:
-what they add (indirect probes, accusers, refutations) ends in the same four states.
+The loss of a link is suspicion of the former neighbour, which is then asked for through
+others (`swim`); if nobody reaches it, this node accuses it, by name, epoch and incarnation.
+The subject alone refutes, by a newer word about itself (finding F29). What counts against
+a peer without a link is
+
+* this node's own failed probes,
+* accusations of members that doubt the peer's last word,
+* that no path of links leads to it (`reach`).
+
+Any of these makes it suspect. It is dead when for `dead_after_s` either this node's own
+probes failed, or two members of different failure domains accused it, or no path led to
+it: one liar kills nobody, and two do not either while the peer can answer. `left` is said
+by the subject alone and is terminal for its epoch. A state is a function of what is held,
+so it is the same whatever came first. Liveness hides data; it never deletes any.
+
+Nothing is kept of a member that is simply alive, and an event costs O(1) beside the number
+of accusers of one peer; timers O(log of those that are not simply alive).
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import heapq
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from enum import Enum
 
 from attrs import define, frozen
 
-from meshcrdt.base.ids import Epoch, PeerId
+from meshcrdt.base.ids import BOTTOM_EPOCH, Epoch, PeerId
 from meshcrdt.base.limits import Limits
 from meshcrdt.errors import InternalError
+from meshcrdt.topology.adverts import Accusation, Word
+from meshcrdt.topology.directory import MemberRecord, Standing
 from meshcrdt.topology.outputs import PeerState, StateChanged
+from meshcrdt.topology.witnesses import Witnesses
+
+REFUTE_SHARE = 0.4
+"""What kills must have stood for this share of `dead_after_s`: a refutation takes its time."""
+ACCUSED_GRACE_S = 0.25
+"""What others say alone makes nobody suspect sooner: the subject may be about to answer."""
+
+
+class Doubt(Enum):
+    """How far this node's own inquiry about a former neighbour is."""
+
+    NONE = "none"
+    ASKING = "asking"
+    """Others are asked whether they reach it."""
+    ALONE = "alone"
+    """Nobody can be asked."""
+    FAILED = "failed"
+    """It was asked for in time, and nobody reached it."""
 
 
 @define
 class _Subject:
-    state: PeerState
-    unreachable_since: float | None
-    reason: str
+    """What is kept of a peer that is linked, in doubt, accused, far away or not alive."""
+
+    state: PeerState | None = None
+    reason: str = "not met yet"
+    linked: bool = False
+    doubt: Doubt = Doubt.NONE
+    doubted: Word = (BOTTOM_EPOCH, 0)
+    """The word that the doubt is about: a newer one ends it."""
+    why: str = ""
+    against_since: float | None = None
+    deadly_since: float | None = None
+    wakes_at: float | None = None
 
 
 @frozen
@@ -36,190 +81,290 @@ class LivenessStatistics:
     left: int
 
 
+@frozen
+class Surroundings:
+    """What liveness must know of the rest.
+
+    `members`: the directory. `advertised`: the last word in a peer's advert, or None.
+    `near`: whether a path of links leads to a peer. `condemn`: takes a peer that must be
+    taken for gone out of the graph; `acquit`: puts it back.
+    """
+
+    members: Mapping[PeerId, MemberRecord]
+    advertised: Callable[[PeerId], Word | None]
+    near: Callable[[PeerId], bool]
+    condemn: Callable[[PeerId], None]
+    acquit: Callable[[PeerId], None]
+
+
 class Liveness:
     """The states of all known peers but this one.
 
     Args:
         me: This node, which has no state of its own.
         limits: `suspect_after_s` and `dead_after_s` are used.
+        around: What it asks of the other parts.
     """
 
-    def __init__(self, *, me: PeerId, limits: Limits) -> None:
+    def __init__(self, *, me: PeerId, limits: Limits, around: Surroundings) -> None:
         self._me = me
         self._limits = limits
+        self._around = around
         self._subjects: dict[PeerId, _Subject] = {}
         self._left: dict[PeerId, Epoch] = {}
-        self._why: dict[PeerId, str] = {}
+        self.witnesses = Witnesses(members=around.members, advertised=around.advertised)
+        self._touched: set[PeerId] = set()
+        self._alarms: list[tuple[float, PeerId]] = []
 
-    def left(self, peer: PeerId, epoch: Epoch) -> None:
-        """Note that a peer said goodbye in this epoch; an older one changes nothing."""
-        self._left[peer] = max(epoch, self._left.get(peer, epoch))
+    # --- facts ---------------------------------------------------------------------------
 
-    def seen(self, peer: PeerId, epoch: Epoch) -> None:
-        """Note a sign of life of an epoch: one above that of its goodbye ends the goodbye."""
-        if peer in self._left and epoch > self._left[peer]:
-            del self._left[peer]
+    def member(self, peer: PeerId, old: MemberRecord | None, new: MemberRecord | None) -> None:
+        """Take in a change of the directory, which `members` shows already."""
+        self._touched.update(self.witnesses.member(old, new))
+        if new is not None and new.standing is Standing.LEFT:
+            self._left[peer] = max(new.epoch, self._left.get(peer, new.epoch))
+        elif new is None:
+            self._left.pop(peer, None)
+        if old is None and new is not None and peer != self._me:
+            self._subjects.setdefault(peer, _Subject())
+        self.touch(peer)
 
-    def link_lost(self, peer: PeerId, reason: str) -> None:
-        """Remember why the last link of a peer ended, for the reason of what follows."""
-        self._why[peer] = reason
+    def accuser_changed(
+        self, accuser: PeerId, old: Iterable[Accusation], new: Iterable[Accusation]
+    ) -> None:
+        """Take in what a peer's advert accuses others of now, instead of `old`."""
+        for subject in self.witnesses.accuser_changed(accuser, old, new):
+            self.touch(subject)
 
-    def update(
-        self, now: float, *, members: Collection[PeerId], hops: Mapping[PeerId, PeerId]
-    ) -> list[StateChanged]:
-        """Judge everybody anew.
+    def linked(self, peer: PeerId, epoch: Epoch) -> None:
+        """Note that a link proves a peer alive, in this epoch."""
+        subject = self._subject(peer)
+        subject.linked = True
+        self.witnesses.met(peer, epoch)
+        subject.doubt = Doubt.NONE
+        subject.why = ""
+        self.touch(peer)
 
-        Args:
-            now: The time in seconds.
-            members: Peers in the directory, in or left; others are kept while reachable.
-            hops: Reachable peers, each with the first hop towards it.
-        """
-        outputs: list[StateChanged] = []
-        for peer in sorted({*members, *hops, *self._subjects} - {self._me}):
+    def unlinked(self, peer: PeerId, reason: str) -> None:
+        """Note that the last link of a peer ended, which says nothing by itself."""
+        subject = self._subject(peer)
+        if subject.linked:
+            subject.linked = False
+            subject.why = reason
+            self.touch(peer)
+
+    def doubt(self, peer: PeerId, doubt: Doubt) -> None:
+        """Note how far this node's own inquiry is; a linked peer is not in doubt."""
+        subject = self._subject(peer)
+        if not subject.linked:
+            subject.doubt, subject.doubted = doubt, self.witnesses.word(peer)
+            self.touch(peer)
+
+    def touch(self, peer: PeerId) -> None:
+        """Note that something about a peer changed: it is judged in `settle`."""
+        if peer != self._me:
+            self._touched.add(peer)
+
+    def forgive(self, stall_s: float) -> None:
+        """Do not count `stall_s`, in which this process did not run, against anybody."""
+        for peer, subject in self._subjects.items():
+            if subject.against_since is not None:
+                subject.against_since += stall_s
+            if subject.deadly_since is not None:
+                subject.deadly_since += stall_s
+            if subject.wakes_at is not None:
+                self.touch(peer)
+
+    # --- judging -------------------------------------------------------------------------
+
+    def settle(self, now: float) -> list[StateChanged]:
+        """Judge everybody about whom something changed, or whose time has come."""
+        while self._alarms and self._alarms[0][0] <= now:
+            wakes_at, peer = heapq.heappop(self._alarms)
             subject = self._subjects.get(peer)
-            old = None if subject is None else subject.state
-            if subject is None:
-                if peer not in members and peer not in hops:
-                    continue
-                subject = self._subjects[peer] = _Subject(PeerState.SUSPECT, None, "not met yet")
-            new, reason = self._judge(peer, subject, now, hops.get(peer))
-            subject.state, subject.reason = new, reason
-            if new is not old:
-                outputs.append(StateChanged(peer, old, new, reason))
-            if peer not in members and new in (PeerState.DEAD, PeerState.LEFT):
-                del self._subjects[peer]
-                self._why.pop(peer, None)
-        for peer in set(self._left) - set(members) - set(self._subjects):
-            del self._left[peer]
+            if subject is not None and subject.wakes_at == wakes_at:
+                self._touched.add(peer)
+        outputs: list[StateChanged] = []
+        while self._touched:
+            batch, self._touched = sorted(self._touched), set()
+            for peer in batch:
+                outputs.extend(self._judge(peer, now))
         return outputs
 
     def next_deadline(self) -> float | None:
         """Return when the next state may change by time alone, or None."""
-        times: list[float] = []
-        for subject in self._subjects.values():
-            since = subject.unreachable_since
-            if since is not None and subject.state is PeerState.ALIVE:
-                times.append(since + self._limits.suspect_after_s)
-            elif since is not None and subject.state is PeerState.SUSPECT:
-                times.append(since + self._limits.dead_after_s)
-        return min(times, default=None)
+        while self._alarms:
+            wakes_at, peer = self._alarms[0]
+            subject = self._subjects.get(peer)
+            if subject is not None and subject.wakes_at == wakes_at:
+                return wakes_at
+            heapq.heappop(self._alarms)
+        return None
 
-    def forgive(self, stall_s: float) -> None:
-        """Do not count `stall_s`, in which this process did not run, against anybody."""
-        for subject in self._subjects.values():
-            if subject.unreachable_since is not None:
-                subject.unreachable_since += stall_s
+    # --- queries -------------------------------------------------------------------------
+
+    def doubts(self, peer: PeerId) -> Doubt:
+        """Return this node's own doubt about a peer, as far as its last word leaves any."""
+        subject = self._subjects.get(peer)
+        if subject is None or subject.linked or subject.doubted != self.witnesses.word(peer):
+            return Doubt.NONE
+        return subject.doubt
+
+    def doubted(self, doubt: Doubt) -> list[PeerId]:
+        """Return the peers in a doubt, sorted."""
+        return sorted(p for p in self._subjects if self.doubts(p) is doubt)
 
     def state(self, peer: PeerId) -> PeerState | None:
-        """Return the state of a peer; None when it is unknown."""
+        """Return the state of a peer; None when it is unknown. O(1)."""
         subject = self._subjects.get(peer)
-        return None if subject is None else subject.state
+        if subject is not None and subject.state is not None:
+            return subject.state
+        known = peer in self._around.members or self._around.near(peer)
+        return PeerState.ALIVE if known and peer != self._me else None
+
+    def judged(self, peer: PeerId, record: MemberRecord | None) -> PeerState | None:
+        """Return the state that was told last, given the record held then; None for none."""
+        subject = self._subjects.get(peer)
+        if subject is not None:
+            return subject.state
+        return None if record is None else PeerState.ALIVE
 
     def reason(self, peer: PeerId) -> str:
         """Return one line that says why a peer is in its state; empty when it is unknown."""
         subject = self._subjects.get(peer)
-        return "" if subject is None else subject.reason
-
-    def in_state(self, state: PeerState) -> frozenset[PeerId]:
-        """Return all peers in a state."""
-        return frozenset(p for p, subject in self._subjects.items() if subject.state is state)
+        if subject is not None and subject.state is not None:
+            return subject.reason
+        return "" if self.state(peer) is None else "reachable"
 
     def known(self) -> frozenset[PeerId]:
-        """Return all peers that have a state."""
-        return frozenset(self._subjects)
+        """Return all peers that have a state of their own: members, and linked strangers."""
+        return frozenset({*self._subjects, *self._around.members} - {self._me})
+
+    def in_state(self, state: PeerState) -> frozenset[PeerId]:
+        """Return all such peers in a state: O(N), for people."""
+        return frozenset(peer for peer in self.known() if self.state(peer) is state)
 
     def check(self) -> None:
-        """Raise InternalError when a state and its reason in time disagree."""
+        """Raise InternalError when a state and what it rests on disagree."""
         for peer, subject in self._subjects.items():
-            unreachable = subject.unreachable_since is not None
-            if subject.state in (PeerState.SUSPECT, PeerState.DEAD) and not unreachable:
-                raise InternalError(f"{peer} is {subject.state.value} though it was reachable")
-            if (subject.state is PeerState.LEFT) != (peer in self._left):
-                raise InternalError(f"{peer} is {subject.state.value} against its own word")
+            against = subject.against_since is not None
+            if subject.state in (PeerState.SUSPECT, PeerState.DEAD) and not against:
+                raise InternalError(f"{peer} is {subject.state.value} for no reason")
+            if subject.linked and subject.state not in (PeerState.ALIVE, PeerState.LEFT):
+                raise InternalError(f"{peer} is linked and {subject.state}")
+        self.witnesses.check()
 
     def statistics(self) -> LivenessStatistics:
         """Return the current counts."""
+        counts = Counter(self.state(peer) for peer in self.known())
         return LivenessStatistics(
-            alive=len(self.in_state(PeerState.ALIVE)),
-            suspect=len(self.in_state(PeerState.SUSPECT)),
-            dead=len(self.in_state(PeerState.DEAD)),
-            left=len(self.in_state(PeerState.LEFT)),
+            alive=counts[PeerState.ALIVE],
+            suspect=counts[PeerState.SUSPECT],
+            dead=counts[PeerState.DEAD],
+            left=counts[PeerState.LEFT],
         )
 
-    def _judge(
-        self, peer: PeerId, subject: _Subject, now: float, hop: PeerId | None
-    ) -> tuple[PeerState, str]:
-        if hop is not None:
-            subject.unreachable_since = None
-            if hop == peer:
-                self._why.pop(peer, None)
-        elif subject.unreachable_since is None:
-            subject.unreachable_since = now
-        since = subject.unreachable_since
-        if peer in self._left:
-            return PeerState.LEFT, "it said goodbye"
+    # --- inside --------------------------------------------------------------------------
+
+    def _subject(self, peer: PeerId) -> _Subject:
+        subject = self._subjects.get(peer)
+        if subject is None:
+            subject = self._subjects[peer] = _Subject()
+            if peer in self._around.members:
+                subject.state = PeerState.ALIVE
+        return subject
+
+    def _judge(self, peer: PeerId, now: float) -> list[StateChanged]:
+        """Bring one peer's state up to date with what is held about it."""
+        record = self._around.members.get(peer)
+        if peer not in self._subjects and record is None:
+            return []  # a stranger that others speak of
+        subject = self._subject(peer)
+        old = subject.state
+        wakes_at: float | None = None
+        if (
+            self._left.get(peer, BOTTOM_EPOCH) >= self.witnesses.word(peer)[0]
+            and peer in self._left
+        ):
+            self._acquit(peer, subject)
+            subject.state, subject.reason = PeerState.LEFT, "it said goodbye"
+        elif subject.linked:
+            self._acquit(peer, subject)
+            subject.state, subject.reason = PeerState.ALIVE, "linked"
+        else:
+            wakes_at = self._weigh(peer, subject, now)
+        subject.wakes_at = wakes_at
+        new = subject.state
+        gone = record is None and new in (PeerState.DEAD, PeerState.LEFT)
+        if gone or self._is_plain(peer, subject):
+            del self._subjects[peer]
+            self.witnesses.forget(peer)
+            if gone:
+                self._left.pop(peer, None)
+        elif wakes_at is not None:
+            heapq.heappush(self._alarms, (wakes_at, peer))
+        if new is old or new is None:
+            return []
+        return [StateChanged(peer, old, new, subject.reason)]
+
+    def _acquit(self, peer: PeerId, subject: _Subject) -> None:
+        subject.against_since = subject.deadly_since = None
+        self._around.acquit(peer)
+
+    def _weigh(self, peer: PeerId, subject: _Subject, now: float) -> float | None:
+        """Judge a peer without a link by what speaks against it; returns when to look again."""
+        doubt = self.doubts(peer)
+        accusers = self.witnesses.accusers(peer)
+        condemned = doubt is Doubt.FAILED or self.witnesses.enough(accusers)
+        if condemned:
+            self._around.condemn(peer)
+        else:
+            self._around.acquit(peer)
+        far = not self._around.near(peer)
+        if doubt is Doubt.NONE and not accusers and not far:
+            subject.against_since = subject.deadly_since = None
+            subject.state, subject.reason, subject.why = PeerState.ALIVE, "reachable", ""
+            return None
+        if subject.against_since is None:
+            subject.against_since = now
+        if not (condemned or far):
+            subject.deadly_since = None
+        elif subject.deadly_since is None:
+            subject.deadly_since = now
+        why = "no path of links leads to it"
+        if subject.why and (far or doubt is not Doubt.NONE):
+            why = subject.why
+        elif accusers:
+            why = f"{', '.join(accuser.short for accuser in accusers)} cannot reach it"
+        hearsay = doubt in (Doubt.NONE, Doubt.ASKING) and not far
+        return self._sentence(subject, now, why=why, grace_s=ACCUSED_GRACE_S if hearsay else 0.0)
+
+    def _sentence(self, subject: _Subject, now: float, *, why: str, grace_s: float) -> float | None:
+        """Make a peer suspect or dead by how long something speaks against it."""
+        limits = self._limits
+        since, deadly = subject.against_since, subject.deadly_since
         if since is None:
-            return PeerState.ALIVE, "linked" if hop == peer else f"reachable through {hop}"
-        why = self._why.get(peer, "no path of links leads to it")
-        if now >= since + self._limits.dead_after_s:
-            return PeerState.DEAD, f"unreachable for {self._limits.dead_after_s:g} s: {why}"
-        if now >= since + self._limits.suspect_after_s:
-            return PeerState.SUSPECT, why
-        return subject.state, subject.reason
+            raise InternalError("nothing speaks against a peer that is judged for it")
+        dead_at = math.inf
+        if deadly is not None:
+            refuted_by = deadly + REFUTE_SHARE * limits.dead_after_s
+            dead_at = max(since + limits.dead_after_s, refuted_by)
+        if now >= dead_at:
+            subject.state = PeerState.DEAD
+            subject.reason = f"unreachable for {limits.dead_after_s:g} s: {why}"
+            return None
+        suspect_at = since + max(grace_s, limits.suspect_after_s)
+        if now >= suspect_at or subject.state in (PeerState.SUSPECT, PeerState.DEAD):
+            subject.state, subject.reason = PeerState.SUSPECT, why
+            return None if deadly is None else dead_at
+        subject.state = subject.state or PeerState.ALIVE
+        return min(suspect_at, dead_at)
 
-
-class Majority:
-    """Tells whether this node is in a minority (finding F26). Informs; gates nothing.
-
-    The baseline is who was alive when this node was last in a majority, less those that
-    left or were evicted since; it is in a minority while the alive, itself included, are
-    at most half of that. A member leaves the baseline only when it is dead: otherwise the
-    links of one cut, which end one after the other, would each shrink it by one and the
-    smaller side would never notice.
-
-    Args:
-        me: This node.
-        baseline: What `baseline()` said before a restart; None means that members known
-            before the first contact are presumed to have been there.
-    """
-
-    def __init__(self, *, me: PeerId, baseline: Collection[PeerId] | None = None) -> None:
-        self._me = me
-        self._baseline = frozenset(baseline or ()) | {me}
-        self._presuming = baseline is None
-        self._alive_count = 1
-
-    def contact(self) -> None:
-        """Note a first link: from now on only members seen alive enter the baseline."""
-        self._presuming = False
-
-    def evicted(self, peer: PeerId) -> None:
-        """Note that a peer is no member any more: nobody counts on it."""
-        self._baseline -= {peer}
-
-    def update(
-        self,
-        *,
-        members: Collection[PeerId],
-        alive: frozenset[PeerId],
-        suspect: frozenset[PeerId],
-        left: frozenset[PeerId],
-    ) -> None:
-        """Take in the states of all peers; `members` are those in the directory."""
-        present = frozenset(members) - left
-        alive = (alive & present) | {self._me}
-        self._alive_count = len(alive)
-        self._baseline = (self._baseline - left) | {self._me}
-        if self._presuming:
-            self._baseline |= present
-        elif not self.minority:
-            self._baseline = alive | (self._baseline & suspect)
-
-    @property
-    def minority(self) -> bool:
-        """True while half or fewer of the baseline are alive; never for a lone node."""
-        return len(self._baseline) > 1 and 2 * self._alive_count <= len(self._baseline)
-
-    def baseline(self) -> frozenset[PeerId]:
-        """Return the members counted against, this node included."""
-        return self._baseline
+    def _is_plain(self, peer: PeerId, subject: _Subject) -> bool:
+        """Return whether nothing is to be kept of a peer: it is alive, and that is all."""
+        return (
+            subject.state is PeerState.ALIVE
+            and not subject.linked
+            and subject.against_since is None
+            and not self.witnesses.knows_more(peer)
+        )

@@ -12,6 +12,7 @@ from attrs import frozen
 
 from meshcrdt.base.ids import PeerId
 from meshcrdt.base.tree import Tree
+from meshcrdt.topology.adverts import Advert
 
 
 class PeerState(Enum):
@@ -47,10 +48,25 @@ class ToLink:
 
 
 @frozen
-class NeighboursChanged:
-    """The set of directly linked peers is now this: what the node advertises as its edges."""
+class RootSeen:
+    """A heartbeat on a link showed a prefix of the other end's roots."""
 
-    neighbours: frozenset[PeerId]
+    link: int
+    prefix: bytes
+
+
+@frozen
+class Advertise:
+    """Say this of this node from now on; nothing at all when it is None."""
+
+    advert: Advert | None
+
+
+@frozen
+class BaselineChanged:
+    """`minority` counts against these now: worth keeping over a restart."""
+
+    baseline: frozenset[PeerId]
 
 
 @frozen
@@ -63,7 +79,9 @@ class StateChanged:
     reason: str
 
 
-TopologyOutput: TypeAlias = Dial | CloseLink | ToLink | NeighboursChanged | StateChanged
+TopologyOutput: TypeAlias = (
+    Dial | CloseLink | ToLink | RootSeen | Advertise | BaselineChanged | StateChanged
+)
 
 
 @frozen

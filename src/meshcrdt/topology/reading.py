@@ -9,11 +9,10 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from meshcrdt.base.ids import Epoch, PeerId
-from meshcrdt.topology.adjacency import AdjacencyGraph
+from meshcrdt.topology.detector import Detector
 from meshcrdt.topology.dialer import Dialer
 from meshcrdt.topology.directory import MemberRecord, Standing, resolve_peer
 from meshcrdt.topology.links import Links
-from meshcrdt.topology.liveness import Liveness, Majority
 from meshcrdt.topology.outputs import PeerState
 from meshcrdt.topology.overlay import Overlay
 from meshcrdt.topology.report import ConnectionInfo, TopologyStatistics, connections
@@ -28,12 +27,9 @@ class Reading:
     _links: Links
     _dialer: Dialer
     _overlay: Overlay
-    _graph: AdjacencyGraph
-    _liveness: Liveness
-    _majority: Majority
+    _detector: Detector
     _neighbours: frozenset[PeerId]
     _active: frozenset[PeerId]
-    _hops: dict[PeerId, PeerId]
 
     def members(self) -> Mapping[PeerId, MemberRecord]:
         """Return the directory, this node and those that left included; a read-only view."""
@@ -43,15 +39,15 @@ class Reading:
         """Return the state of a peer; nobody has heard of an unknown one, so it is dead."""
         if peer == self._me:
             return PeerState.LEFT if self._has_left() else PeerState.ALIVE
-        return self._liveness.state(peer) or PeerState.DEAD
+        return self._detector.liveness.state(peer) or PeerState.DEAD
 
     def reason(self, peer: PeerId) -> str:
         """Return one line that says why a peer is in its state."""
-        return self._liveness.reason(peer)
+        return self._detector.reason(peer)
 
     def next_hop(self, dest: PeerId) -> PeerId | None:
         """Return the linked peer on a shortest way to `dest`: itself when it is linked."""
-        return self._hops.get(dest)
+        return self._detector.routes.next_hop(dest)
 
     def neighbours(self) -> frozenset[PeerId]:
         """Return the peers with a live link."""
@@ -63,7 +59,7 @@ class Reading:
 
     def adjacent(self, one: PeerId, other: PeerId) -> bool:
         """Return True when both advertise a link with each other."""
-        return self._graph.adjacent(one, other)
+        return self._detector.graph.adjacent(one, other)
 
     def connections(self) -> tuple[ConnectionInfo, ...]:
         """Return the live links, then the addresses that are dialled, each sorted by address."""
@@ -88,11 +84,11 @@ class Reading:
 
     def minority(self) -> bool:
         """Return True while half or fewer of the last majority are alive. Gates nothing."""
-        return self._majority.minority
+        return self._detector.majority.minority
 
     def baseline(self) -> frozenset[PeerId]:
         """Return the members that `minority` counts against; worth keeping over a restart."""
-        return self._majority.baseline()
+        return self._detector.majority.baseline()
 
     def resolve(self, text: str) -> tuple[PeerId, ...]:
         """Return who is meant by an id, a prefix of 6 or more digits, a name or an address.
@@ -103,7 +99,7 @@ class Reading:
         return resolve_peer(
             text,
             members=self._members,
-            others=self._liveness.known(),
+            others=self._detector.liveness.known(),
             leads_to=self._dialer.leads_to,
         )
 
@@ -115,8 +111,8 @@ class Reading:
             links=self._links.statistics(),
             dialer=self._dialer.statistics(),
             overlay=self._overlay.statistics(),
-            adjacency=self._graph.statistics(),
-            liveness=self._liveness.statistics(),
+            adjacency=self._detector.graph.statistics(),
+            liveness=self._detector.liveness.statistics(),
         )
 
     def _has_left(self) -> bool:

@@ -7,38 +7,32 @@ passed on here, in `_conclude`, after every event that could matter.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from meshcrdt.base.dice import Dice
 from meshcrdt.base.ids import BOTTOM_EPOCH, Epoch, PeerId
 from meshcrdt.base.limits import DEFAULT_LIMITS, Limits
 from meshcrdt.base.tree import Tree
-from meshcrdt.errors import InternalError, UsageError
-from meshcrdt.topology.adjacency import AdjacencyGraph
+from meshcrdt.errors import InternalError, MalformedTree, UsageError
+from meshcrdt.topology.adverts import Advert
+from meshcrdt.topology.detector import Detector, Parting
 from meshcrdt.topology.dialer import Dialer, Discovery, Surroundings
 from meshcrdt.topology.directory import MemberRecord, Standing
+from meshcrdt.topology.heartbeats import PONG, Detection
 from meshcrdt.topology.links import Direction, LinkEntry, Links
-from meshcrdt.topology.liveness import Liveness, Majority
 from meshcrdt.topology.neighbour_links import NeighbourLinks
-from meshcrdt.topology.outputs import (
-    CloseLink,
-    Dial,
-    NeighboursChanged,
-    PeerState,
-    StateChanged,
-    TopologyOutput,
-)
+from meshcrdt.topology.outputs import CloseLink, Dial, PeerState, StateChanged, TopologyOutput
 from meshcrdt.topology.overlay import Overlay
 from meshcrdt.topology.overlay_terms import Sight
 from meshcrdt.topology.overlay_wire import OVERLAY_CODES
 from meshcrdt.topology.reading import Reading
 from meshcrdt.topology.report import ConnectionInfo, ConnectionState
-from meshcrdt.topology.routes import first_hops
+from meshcrdt.topology.swim import PROBE_CODES
 
 __all__ = ["ConnectionInfo", "ConnectionState", "Direction", "PeerState", "Topology"]
 
-STALL_PING_INTERVALS = 2
-"""A machine with links that was not called for so many ping intervals was itself stalled."""
+STALL_SHARE = 0.25
+"""Called later than it asked for by this share of `link_silence_s`, a machine was stalled."""
 
 
 class Topology(Reading):
@@ -52,7 +46,8 @@ class Topology(Reading):
         discovery: Whether addresses from the directory are dialled.
         own_addresses: This node's own URLs, which it never dials.
         failure_domain: What fails together with this node, as declared, or empty.
-        baseline: What `baseline()` said before a restart, for `minority`.
+        detection: How silence on links is noticed.
+        root_prefix: Gives what heartbeats carry of this node's roots; nothing when empty.
     """
 
     def __init__(
@@ -65,13 +60,20 @@ class Topology(Reading):
         discovery: Discovery = Discovery.ON,
         own_addresses: Iterable[str] = (),
         failure_domain: str = "",
-        baseline: Collection[PeerId] | None = None,
+        detection: Detection = Detection.LINKS,
+        root_prefix: Callable[[], bytes] = bytes,
     ) -> None:
         self._me = me
         self._epoch = epoch
         self._limits = limits
         self._members: dict[PeerId, MemberRecord] = {}
-        self._links = Links(me=me, limits=limits, dice=dice.fork("links"))
+        self._links = Links(
+            me=me,
+            limits=limits,
+            dice=dice.fork("links"),
+            detection=detection,
+            root_prefix=root_prefix,
+        )
         self._dialer = Dialer(
             me=me,
             limits=limits,
@@ -92,16 +94,28 @@ class Topology(Reading):
             ),
         )
         self._neighbour_links = NeighbourLinks(self._links, self._overlay, self._dialer)
-        self._graph = AdjacencyGraph(me=me, members_max=limits.members_max)
-        self._liveness = Liveness(me=me, limits=limits)
-        self._majority = Majority(me=me, baseline=baseline)
+        self._detector = Detector(
+            me=me,
+            epoch=epoch,
+            limits=limits,
+            dice=dice.fork("detector"),
+            links=self._links,
+            members=self._members,
+        )
         self._neighbours: frozenset[PeerId] = frozenset()
         self._active: frozenset[PeerId] = frozenset()
         self._around = Surroundings()
-        self._hops: dict[PeerId, PeerId] = {}
-        self._called_at: float | None = None
-        self._stale = False
-        self._judged = False
+        self._graph_version = -1
+        self._promised_at: float | None = None
+
+    def remember(self, baseline: Collection[PeerId]) -> None:
+        """Take what `baseline()` said before a restart; call it once, before anything else."""
+        self._detector.remember(baseline)
+
+    def reepoch(self, epoch: Epoch) -> None:
+        """Go on under a higher epoch of this node."""
+        self._epoch = epoch
+        self._detector.reepoch(epoch)
 
     # --- commands ----------------------------------------------------------------------
 
@@ -156,8 +170,6 @@ class Topology(Reading):
         if peer == self._me:
             outputs = self._conclude(now)
             return [CloseLink(link, "this address leads back to this node itself"), *outputs]
-        self._liveness.seen(peer, epoch)
-        self._stale = True
         outputs = self._links.opened(
             link,
             peer,
@@ -169,6 +181,7 @@ class Topology(Reading):
             now=now,
         )
         if self._links.entry(link) is not None:
+            self._detector.linked(peer, epoch)
             dialled = direction is Direction.DIALLED
             said = self._overlay.opened(peer, dialled=dialled, addresses=advertised, now=now)
             outputs.extend(self._neighbour_links.carry(said, now))
@@ -194,19 +207,41 @@ class Topology(Reading):
     def received(self, link: int, message: tuple[Tree, ...], now: float) -> list[TopologyOutput]:
         """Handle a message between neighbours. A malformed one closes the link."""
         self._arrive(now)
-        overlay = bool(message) and message[0] in OVERLAY_CODES
-        part = self._neighbour_links if overlay else self._links
-        lost, outputs = part.received(link, message, now)
+        code = message[0] if message else None
+        if code in PROBE_CODES:
+            lost, outputs = self._probed(link, message, now)
+        elif code in OVERLAY_CODES:
+            lost, outputs = self._neighbour_links.received(link, message, now)
+        else:
+            lost, outputs = self._links.received(link, message, now)
+            if lost is None:
+                if code == PONG:
+                    self._detector.health.better()
+                return outputs
         if lost is not None:
             self._lost(lost, "it broke the protocol", now)
-        if lost is not None or overlay:
-            outputs.extend(self._conclude(now))
-        return outputs
+        return outputs + self._conclude(now)
+
+    def _probed(
+        self, link: int, message: tuple[Tree, ...], now: float
+    ) -> tuple[LinkEntry | None, list[TopologyOutput]]:
+        entry = self._links.entry(link)
+        if entry is None:
+            return None, []
+        try:
+            self._detector.received(entry.peer, message, now)
+        except MalformedTree as error:
+            return self._links.closed(link), [CloseLink(link, str(error))]
+        return None, []
 
     def saw_traffic(self, link: int, now: float) -> list[TopologyOutput]:
         """Note that a frame came in on a link, whatever it holds."""
         self._arrive(now)
-        return self._links.heard(link, now)
+        entry = self._links.entry(link)
+        outputs = self._links.heard(link, now)
+        if entry is not None:
+            outputs.extend(self._detector.heard(entry.peer, now))
+        return outputs
 
     # --- replicated state --------------------------------------------------------------
 
@@ -227,13 +262,12 @@ class Topology(Reading):
             self._member(record.peer, record, now)
         return self._conclude(now)
 
-    def edges_changed(
-        self, peer: PeerId, neighbours: frozenset[PeerId], now: float
+    def advertised(
+        self, peer: PeerId, epoch: Epoch, advert: Advert | None, now: float
     ) -> list[TopologyOutput]:
-        """Take in what a peer advertises as its neighbours; nothing when it withdrew."""
+        """Take in what a peer says of itself and its neighbours; None when it withdrew."""
         self._arrive(now)
-        self._graph.advertise(peer, neighbours)
-        self._stale = True
+        self._detector.advertised(peer, epoch, advert, now)
         return self._conclude(now)
 
     # --- time --------------------------------------------------------------------------
@@ -241,56 +275,56 @@ class Topology(Reading):
     def handle_timeout(self, now: float) -> list[TopologyOutput]:
         """Ping, close silent links, declare the dead, dial what is due."""
         self._arrive(now)
-        lost, outputs = self._links.handle_timeout(now)
-        for entry in lost:
+        silence, outputs = self._links.handle_timeout(now)
+        for peer in silence.doubted:
+            self._detector.doubted(peer, now)
+        for entry in silence.lost:
             self._lost(entry, f"silent for {self._limits.link_silence_s:g} s", now)
         return outputs + self._conclude(now)
 
     def next_deadline(self) -> float | None:
-        """Return when `handle_timeout` should be called at the latest, or None."""
-        deadlines = (
-            self._links.next_deadline(),
-            self._liveness.next_deadline(),
-            self._overlay.next_deadline(),
-            None if self._has_left() else self._dialer.next_deadline(),
-        )
-        return min((at for at in deadlines if at is not None), default=None)
+        """Return when `handle_timeout` should be called at the latest, or None.
+
+        Whoever asks is expected to keep to it: what comes later is a stall of this process.
+        """
+        own = (self._links.next_deadline(), self._detector.next_deadline())
+        self._promised_at = min((at for at in own if at is not None), default=None)
+        dial_at = None if self._has_left() else self._dialer.next_deadline()
+        times = (self._promised_at, dial_at, self._overlay.next_deadline())
+        return min((at for at in times if at is not None), default=None)
 
     # --- checking ----------------------------------------------------------------------
 
     def check(self) -> None:
         """Raise InternalError when an invariant of any part, or between parts, is broken."""
-        for part in (self._links, self._dialer, self._overlay, self._graph, self._liveness):
+        for part in (self._links, self._dialer, self._overlay, self._detector):
             part.check()
         if not self._active <= self._neighbours:
             raise InternalError("a peer is advertised that has no link")
         if self._neighbours != self._links.peers():
             raise InternalError("the neighbours are not the peers that have a link")
-        if any(hop not in self._neighbours for hop in self._hops.values()):
-            raise InternalError("a route begins at a peer that is not linked")
-        if self._me in self._neighbours or self._me in self._hops:
+        if self._me in self._neighbours:
             raise InternalError("this node is its own neighbour")
 
     # --- inside ------------------------------------------------------------------------
 
     def _arrive(self, now: float) -> None:
         """Notice a stall of this very process, and do not blame others for it."""
-        last, self._called_at = self._called_at, now
-        if last is None or not self._neighbours:
+        promised, self._promised_at = self._promised_at, None
+        if promised is None or not self._neighbours:
             return
-        stall_s = now - last - self._limits.ping_interval_s
-        if stall_s > (STALL_PING_INTERVALS - 1) * self._limits.ping_interval_s:
+        stall_s = now - promised
+        if stall_s > STALL_SHARE * self._limits.link_silence_s:
             self._links.forgive(stall_s)
-            self._liveness.forgive(stall_s)
+            self._detector.forgive(stall_s)
 
     def _member(self, peer: PeerId, record: MemberRecord | None, now: float) -> bool:
         full = peer not in self._members and len(self._members) >= self._limits.members_max
         if record is not None and (record.peer != peer or full):
             return False
-        self._stale = True
+        old = self._members.get(peer)
         if record is None:
             self._members.pop(peer, None)
-            self._majority.evicted(peer)
         else:
             self._members[peer] = record
         if record is None or (record.standing is Standing.LEFT and peer != self._me):
@@ -299,20 +333,17 @@ class Topology(Reading):
         else:
             self._dialer.directory_changed(peer, record.addresses, now)
             self._overlay.member(peer, record.failure_domain)
-        if record is not None and peer != self._me:
-            if record.standing is Standing.LEFT:
-                self._liveness.left(peer, record.epoch)
-            else:
-                self._liveness.seen(peer, record.epoch)
+        self._detector.member(peer, old, record)
         return True
 
     def _reaches(self, peer: PeerId) -> bool:
-        return peer in self._hops
+        return self._detector.reach.near(peer)
 
     def _lost(self, entry: LinkEntry, reason: str, now: float) -> None:
         if self._links.link_to(entry.peer) is None:
-            if not self._overlay.lost(entry.peer, now):
-                self._liveness.link_lost(entry.peer, f"its last link ended: {reason}")
+            agreed = self._overlay.lost(entry.peer, now)
+            parting = Parting.AGREED if agreed else Parting.LOST
+            self._detector.unlinked(entry.peer, f"its last link ended: {reason}", now, parting)
             self._dialer.lost(entry.peer, now, lived_s=now - entry.opened_at)
 
     def _conclude(self, now: float) -> list[TopologyOutput]:
@@ -332,8 +363,9 @@ class Topology(Reading):
             hearsay=self._overlay.heard(wanted),
             members=self._overlay.members(),
         )
-        if self._judged or around != self._around:
-            self._judged = False
+        version = self._detector.reach.version
+        if version != self._graph_version or around != self._around:
+            self._graph_version = version
             self._around = around
             self._dialer.look(around, now)
         if not left:
@@ -342,40 +374,16 @@ class Topology(Reading):
 
     def _notice(self, now: float) -> list[TopologyOutput]:
         """Take in which peers are linked now, and judge anew what that means."""
-        outputs: list[TopologyOutput] = []
-        linked = self._links.peers()
-        if linked != self._neighbours:
-            first = not self._neighbours
-            self._neighbours = linked
-            self._graph.set_own(linked)
-            self._majority.contact()
+        linked, advertised = self._links.peers(), self._overlay.neighbours()
+        if linked != self._neighbours or advertised != self._active:
+            first = linked and not self._neighbours
+            self._neighbours, self._active = linked, advertised
+            self._detector.neighbours_changed(linked, advertised, now)
             if first:
                 self._dialer.reset(now, spared=linked)
-            self._stale = True
-        advertised = self._overlay.neighbours()
-        if advertised != self._active:
-            self._active = advertised
-            outputs.append(NeighboursChanged(advertised))
-        judge_at = self._liveness.next_deadline()
-        if self._stale or (judge_at is not None and now >= judge_at):
-            outputs.extend(self._judge(now))
+        outputs = self._detector.conclude(now)
+        for output in outputs:
+            if isinstance(output, StateChanged):
+                dead = output.new is PeerState.DEAD
+                self._overlay.state_changed(output.peer, dead=dead, now=now)
         return outputs
-
-    def _judge(self, now: float) -> list[StateChanged]:
-        """Find routes, states and majority anew: O(N), so only when something changed."""
-        self._stale = False
-        members = self._members.keys()
-        self._hops = first_hops(self._me, self._graph.neighbours)
-        changes = self._liveness.update(now, members=members, hops=self._hops)
-        left = self._liveness.in_state(PeerState.LEFT)
-        self._majority.update(
-            members=members,
-            alive=self._liveness.in_state(PeerState.ALIVE),
-            suspect=self._liveness.in_state(PeerState.SUSPECT),
-            left=left,
-        )
-        for change in changes:
-            dead = change.new is PeerState.DEAD
-            self._overlay.state_changed(change.peer, dead=dead, now=now)
-        self._judged = True
-        return changes

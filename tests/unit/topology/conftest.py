@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
-from attrs import Factory, define
+from attrs import Factory, define, frozen
 
 from meshcrdt.base.dice import Dice
 from meshcrdt.base.ids import Epoch, PeerId
 from meshcrdt.base.limits import Limits
 from meshcrdt.topology import outputs as out
+from meshcrdt.topology.adverts import Advert
 from meshcrdt.topology.dialer import Discovery
 from meshcrdt.topology.directory import MemberRecord
 from meshcrdt.topology.links import Direction
@@ -51,6 +52,24 @@ class Wire:
     ends: dict[int, int] = Factory(dict)
 
 
+@frozen
+class Heard:
+    """An advert on its way: the newest (counter, step) of an origin is what it says."""
+
+    origin: int
+    counter: int
+    step: int
+    advert: Advert | None
+
+    @property
+    def rank(self) -> tuple[int, int]:
+        return self.counter, self.step
+
+
+def epoch_of(world: World, number: int) -> int:
+    return world.epochs.get(number, 1)
+
+
 @define
 class World:
     """Topology machines on a virtual network whose cuts swallow everything in silence."""
@@ -61,6 +80,12 @@ class World:
     nodes: dict[int, Topology] = Factory(dict)
     log: list[tuple[float, int, object]] = Factory(list)
     cut: Callable[[int, int], bool] = lambda a, b: False
+    lose: Callable[[int, int], bool] = lambda a, b: False
+    """Whether one message is lost, asked once for each."""
+    paused: dict[int, float] = Factory(dict)
+    """Processes that stand still, and until when: what reaches them waits."""
+    gossip: dict[int, dict[int, Heard]] = Factory(dict)
+    adverts_made: int = 0
     homes: dict[str, int] = Factory(dict)
     epochs: dict[int, int] = Factory(dict)
     share_edges: bool = True
@@ -86,6 +111,7 @@ class World:
         for key in [key for key in self.wires if key[0] == number]:
             del self.wires[key]
         self.epochs[number] = self.epochs.get(number, 1) + 1
+        self.gossip.pop(number, None)
         self.add(number, **changes)
 
     def know_each_other(self) -> None:
@@ -110,8 +136,11 @@ class World:
                     self._close(here, output.link)
                 case out.ToLink():
                     self._send(here, output.link, output.message)
-                case out.NeighboursChanged() if self.share_edges:
-                    self._flood(here, output.neighbours)
+                case out.Advertise() if self.share_edges:
+                    self.adverts_made += 1
+                    self._learn(
+                        here, Heard(here, epoch_of(self, here), self._step(), output.advert)
+                    )
                 case _:
                     pass
 
@@ -119,7 +148,7 @@ class World:
         end = self.now + seconds
         while True:
             deadlines = [(node.next_deadline(), n) for n, node in self.nodes.items()]
-            times = [(at, n) for at, n in deadlines if at is not None]
+            times = [(max(at, self.paused.get(n, 0.0)), n) for at, n in deadlines if at is not None]
             at, number = min(times, default=(float("inf"), 0))
             event_at = self._queue[0][0] if self._queue else float("inf")
             if min(at, event_at) > end:
@@ -152,16 +181,25 @@ class World:
                 counts[0 if number == a else 1] += 1
         return counts[0], counts[1]
 
-    def _flood(self, origin: int, neighbours: frozenset[PeerId]) -> None:
-        """Stand in for gossip: everybody who is not cut off learns it a little later."""
-        for number, node in self.nodes.items():
-            if number != origin and not self.cut(origin, number):
+    def _step(self) -> int:
+        self._count += 1
+        return self._count
 
-                def tell(number: int = number, node: Topology = node) -> None:
-                    changed = node.edges_changed(peer_id(origin), neighbours, self.now)
-                    self.do(number, changed)
-
-                self.later(self.delay_s, tell)
+    def _learn(self, here: int, heard: Heard) -> None:
+        """Stand in for gossip: whoever hears something newer passes it on to its neighbours."""
+        known = self.gossip.setdefault(here, {})
+        before = known.get(heard.origin)
+        if before is not None and before.rank >= heard.rank:
+            return
+        known[heard.origin] = heard
+        for number, link in list(self.wires):
+            if number == here:
+                self._carry(here, link, lambda there, _: self._learn(there, heard))
+        if heard.origin != here:
+            told = self.nodes[here].advertised(
+                peer_id(heard.origin), epoch(heard.counter), heard.advert, self.now
+            )
+            self.do(here, told)
 
     def _dial(self, here: int, address: str) -> None:
         there = self.homes.get(address)
@@ -206,6 +244,9 @@ class World:
             now=self.now,
         )
         self.do(here, opened)
+        if self.share_edges:
+            for heard in list(self.gossip.get(here, {}).values()):
+                self._carry(here, link, lambda there, _, heard=heard: self._learn(there, heard))
 
     def _close(self, here: int, link: int) -> None:
         wire = self.wires.pop((here, link), None)
@@ -222,23 +263,46 @@ class World:
         self.later(self.delay_s, notice)
 
     def _send(self, here: int, link: int, message: tuple[Any, ...]) -> None:
+        def arrive(there: int, other: int) -> None:
+            node = self.nodes[there]
+            self.do(there, node.saw_traffic(other, self.now))
+            self.do(there, node.received(other, message, self.now))
+
+        self._carry(here, link, arrive)
+
+    def _carry(self, here: int, link: int, arrive: Callable[[int, int], None]) -> None:
+        """Bring something to the other end of a link, which calls `arrive(there, its link)`."""
         wire = self.wires.get((here, link))
         if wire is None:
             return
         there = wire.acceptor if here == wire.dialler else wire.dialler
 
-        def arrive() -> None:
-            if self.cut(here, there):
+        def land() -> None:
+            if self.cut(here, there) or self.lose(here, there):
                 return
             other = wire.ends.get(there)
             if other is None:  # not open there yet: it waits in the transport
-                self.later(self.delay_s, arrive)
+                self.later(self.delay_s, land)
             elif (there, other) in self.wires:
-                self.do(there, self.nodes[there].received(other, message, self.now))
+                self._awake(there, lambda: arrive(there, other))
             else:
                 self._close_dead(here, link)
 
-        self.later(self.delay_s, arrive)
+        self.later(self.delay_s, land)
+
+    def _awake(self, number: int, action: Callable[[], None]) -> None:
+        """Do something in a process once it runs again."""
+        until = self.paused.get(number, 0.0)
+        node = self.nodes[number]
+
+        def act() -> None:
+            if self.nodes[number] is node:
+                action()
+
+        if until > self.now:
+            self.later(until - self.now, act)
+        else:
+            action()
 
     def _close_dead(self, here: int, link: int) -> None:
         """The other end is gone and says so, as TCP does with a reset."""

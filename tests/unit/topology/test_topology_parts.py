@@ -1,4 +1,4 @@
-"""The parts on their own: records, adjacency, liveness, majority, dialer and links."""
+"""The parts on their own: records, views, dialer and links."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import pytest
 from meshcrdt.base.dice import Dice
 from meshcrdt.base.limits import Limits
 from meshcrdt.errors import MalformedTree
-from meshcrdt.topology.adjacency import AdjacencyGraph
 from meshcrdt.topology.dialer import (
     ATTEMPTS_MAX,
     ATTEMPTS_PER_ADDRESS_MAX,
@@ -19,8 +18,7 @@ from meshcrdt.topology.dialer import (
 )
 from meshcrdt.topology.directory import MemberRecord, Standing
 from meshcrdt.topology.links import LINKS_PER_PEER_MAX, Direction, Links
-from meshcrdt.topology.liveness import Liveness, Majority
-from meshcrdt.topology.outputs import CloseLink, PeerState, ToLink
+from meshcrdt.topology.outputs import CloseLink, ToLink
 
 from .conftest import peer_id, record
 
@@ -64,149 +62,6 @@ def test_malformed_member_record_names_the_field(place: int, value: object, fiel
     tree[place] = value
     with pytest.raises(MalformedTree, match=field):
         MemberRecord.from_tree(tuple(tree))
-
-
-# --- adjacency --------------------------------------------------------------------------
-
-
-def test_an_edge_counts_only_when_both_ends_advertise_it():
-    graph = AdjacencyGraph(me=ME, members_max=10)
-    graph.advertise(peer_id(2), frozenset({peer_id(3), peer_id(4)}))
-    graph.advertise(peer_id(3), frozenset({peer_id(2)}))
-    assert graph.adjacent(peer_id(2), peer_id(3))
-    assert not graph.adjacent(peer_id(2), peer_id(4))
-    assert graph.neighbours(peer_id(2)) == [peer_id(3)]
-    graph.advertise(peer_id(3), frozenset())
-    assert graph.neighbours(peer_id(2)) == []
-
-
-def test_adjacency_is_bounded():
-    graph = AdjacencyGraph(me=ME, members_max=3)
-    for number in range(2, 30):
-        graph.advertise(peer_id(number), frozenset(peer_id(n) for n in range(40, 50)))
-        graph.check()
-    assert graph.statistics().origins == 3
-    assert graph.statistics().advertised_edges == 9
-
-
-# --- liveness and majority --------------------------------------------------------------
-
-
-def test_suspicion_can_be_delayed_and_returns_cancel_it():
-    liveness = Liveness(me=ME, limits=Limits(suspect_after_s=1.0, dead_after_s=5.0))
-    peer = peer_id(2)
-    members = [peer]
-    liveness.update(0.0, members=members, hops={peer: peer})
-    assert liveness.update(1.0, members=members, hops={}) == []
-    assert liveness.next_deadline() == 2.0
-    assert [o.new for o in liveness.update(2.0, members=members, hops={})] == [PeerState.SUSPECT]
-    assert liveness.next_deadline() == 6.0
-    assert liveness.update(5.9, members=members, hops={}) == []
-    assert [o.new for o in liveness.update(5.9, members=members, hops={peer: peer})] == [
-        PeerState.ALIVE
-    ]
-    assert liveness.next_deadline() is None
-    liveness.check()
-
-
-def test_strangers_are_dropped_once_dead():
-    liveness = Liveness(me=ME, limits=Limits())
-    liveness.update(0.0, members=[], hops={peer_id(2): peer_id(2)})
-    liveness.update(1.0, members=[], hops={})
-    assert liveness.state(peer_id(2)) is PeerState.SUSPECT
-    liveness.update(9.0, members=[], hops={})
-    assert liveness.state(peer_id(2)) is None
-    assert liveness.statistics().dead == 0
-
-
-class Cluster:
-    """Feeds a Majority with the members of a cluster and their states."""
-
-    def __init__(self, size: int) -> None:
-        self.members = {peer_id(n) for n in range(2, size + 1)}
-        self.majority = Majority(me=ME)
-        self.majority.contact()
-        self.left: set = set()
-        self.tell(alive=self.members)
-
-    def tell(self, *, alive: set, suspect: set | None = None) -> bool:
-        self.majority.update(
-            members=self.members | {ME},
-            alive=frozenset(alive),
-            suspect=frozenset(suspect or ()),
-            left=frozenset(self.left),
-        )
-        return self.majority.minority
-
-
-def peers(*numbers: int) -> set:
-    return {peer_id(n) for n in numbers}
-
-
-@pytest.mark.parametrize(
-    ("size", "reached", "expected"),
-    [(2, 1, True), (3, 1, True), (3, 2, False), (4, 2, True), (5, 2, True), (5, 3, False)],
-)
-def test_half_or_fewer_of_the_last_majority_is_a_minority(size: int, reached: int, expected: bool):
-    cluster = Cluster(size)
-    alive = peers(*range(2, reached + 1))
-    assert cluster.tell(alive=alive, suspect=cluster.members - alive) is expected
-
-
-def test_links_of_one_cut_that_end_one_by_one_do_not_hide_the_minority():
-    cluster = Cluster(5)
-    cluster.tell(alive=peers(2, 3, 4), suspect=peers(5))
-    cluster.tell(alive=peers(2, 3), suspect=peers(4, 5))
-    assert cluster.tell(alive=peers(2), suspect=peers(3, 4, 5))
-    assert cluster.tell(alive=peers(2)), "it stays so when they are declared dead"
-    assert not cluster.tell(alive=peers(2, 3))
-
-
-def test_the_dead_of_long_ago_do_not_make_a_minority():
-    cluster = Cluster(102)
-    gone = peers(*range(63, 103))
-    assert not cluster.tell(alive=cluster.members - gone, suspect=gone)
-    assert not cluster.tell(alive=cluster.members - gone)
-    assert not cluster.tell(alive=peers(*range(2, 41)), suspect=peers(*range(41, 63)))
-    assert cluster.tell(alive=peers(*range(2, 21)), suspect=peers(*range(21, 41)))
-
-
-def test_a_lone_node_and_one_whose_peers_left_are_in_no_minority():
-    assert not Majority(me=ME).minority
-    cluster = Cluster(3)
-    cluster.left = peers(2)
-    assert cluster.tell(alive=set(), suspect=peers(3)), "one of two"
-    cluster.majority.evicted(peer_id(3))
-    cluster.members = peers(2)
-    assert not cluster.tell(alive=set())
-
-
-def test_a_restarted_node_counts_on_what_it_knew_until_it_meets_somebody():
-    majority = Majority(me=ME)
-    members = peers(2, 3, 4, 5)
-    none = frozenset()
-    majority.update(members=members, alive=none, suspect=frozenset(members), left=none)
-    assert majority.minority
-    majority.update(members=members, alive=none, suspect=none, left=none)
-    assert majority.minority
-    kept = Majority(me=ME, baseline=peers(2, 3))
-    kept.update(members=members, alive=none, suspect=none, left=none)
-    assert kept.minority
-    assert kept.baseline() == peers(1, 2, 3)
-    kept.contact()
-    kept.update(members=members, alive=frozenset(peers(2)), suspect=none, left=none)
-    assert not kept.minority
-
-
-def test_a_joiner_does_not_count_the_dead_that_it_never_met():
-    majority = Majority(me=ME)
-    majority.contact()
-    members = peers(*range(2, 60))
-    none = frozenset()
-    majority.update(members=members, alive=none, suspect=frozenset(members), left=none)
-    assert not majority.minority
-    majority.update(members=members, alive=frozenset(peers(2)), suspect=none, left=none)
-    assert majority.baseline() == peers(1, 2)
 
 
 # --- dialer -----------------------------------------------------------------------------
@@ -333,6 +188,10 @@ def open_link(links: Links, link: int, number: int = 2, **changes) -> list:
     return links.opened(link, peer_id(number), **(given | changes))
 
 
+def peers(*numbers: int) -> set:
+    return {peer_id(n) for n in numbers}
+
+
 def make_links(**limits) -> Links:
     return Links(me=ME, limits=Limits(**limits), dice=Dice(b"l"))
 
@@ -357,10 +216,10 @@ def test_round_trip_is_measured_and_smoothed():
     entry = links.entry(1)
     assert entry is not None
     assert entry.rtt_s == pytest.approx(0.1)
-    _, outputs = links.handle_timeout(1.0)
-    links.received(1, (1, outputs[0].message[1]), 1.3)
+    _, outputs = links.handle_timeout(1.5)
+    links.received(1, (1, outputs[0].message[1]), 1.8)
     assert entry.rtt_s == pytest.approx(0.15)
-    links.received(1, (1, 12345), 1.4)
+    links.received(1, (1, 12345), 1.9)
     assert entry.rtt_s == pytest.approx(0.15), "an answer nobody asked for"
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from meshcrdt.errors import UsageError
+from meshcrdt.topology.adverts import Advert
 from meshcrdt.topology.directory import Standing
 from meshcrdt.topology.links import Direction
-from meshcrdt.topology.outputs import CloseLink, Dial, NeighboursChanged, PeerState, StateChanged
+from meshcrdt.topology.outputs import Advertise, CloseLink, Dial, PeerState, StateChanged
 
 from .conftest import DISCOVERY_OFF, World, epoch, peer_id, record
 
@@ -40,7 +41,7 @@ def test_closing_the_surplus_link_is_no_loss_and_no_reason_to_dial(world: World)
     assert not world.outputs(Dial, since=settled_at)
     assert not world.outputs(CloseLink, since=settled_at)
     for number in (1, 2):
-        assert len(world.outputs(NeighboursChanged, here=number)) == 1
+        assert len(world.outputs(Advertise, here=number)) == 1
         assert [o.new for o in world.outputs(StateChanged, here=number)] == [PeerState.ALIVE]
 
 
@@ -99,8 +100,9 @@ def test_refusals_and_needless_addresses_back_off_further(world: World):
     world.run(60)
     # Host 3 names an address where nobody answers, and 2 reaches it all the same.
     world.do(1, node.member_changed(peer_id(3), record(3, addresses=("mem://nobody",)), world.now))
-    world.do(1, node.edges_changed(peer_id(2), frozenset({peer_id(1), peer_id(3)}), world.now))
-    world.do(1, node.edges_changed(peer_id(3), frozenset({peer_id(2)}), world.now))
+    for number, neighbours in ((2, {1, 3}), (3, {2})):
+        told = Advert(neighbours=frozenset(map(peer_id, neighbours)))
+        world.do(1, node.advertised(peer_id(number), epoch(), told, world.now))
     world.run(60)
     since = world.now
     world.run(160)
@@ -130,13 +132,9 @@ def test_a_configured_address_that_has_not_answered_since_a_restart_is_dialled_p
 def test_line_knows_and_reaches_both_ends(world: World):
     a, b, c = (world.add(number, **DISCOVERY_OFF) for number in (1, 2, 3))
     world.cut = lambda one, other: {one, other} == {1, 3}
-    flood = world.cut
     world.connect(1, "mem://2")
     world.connect(3, "mem://2")
     world.run(1)
-    # Gossip goes through the middle: hand over what the cut kept from the test's flood.
-    world.do(1, a.edges_changed(peer_id(3), c.neighbours(), world.now))
-    world.do(3, c.edges_changed(peer_id(1), a.neighbours(), world.now))
     world.know_each_other()
     for node in (a, b, c):
         others = {peer_id(n) for n in (1, 2, 3)} - {node._me}
@@ -147,7 +145,6 @@ def test_line_knows_and_reaches_both_ends(world: World):
     assert a.next_hop(peer_id(2)) == peer_id(2)
     assert a.adjacent(peer_id(2), peer_id(3))
     assert not a.adjacent(peer_id(1), peer_id(3))
-    assert flood is world.cut
 
 
 def test_directory_addresses_are_dialled_only_with_discovery(world: World):
@@ -338,7 +335,7 @@ def test_malformed_ping_closes_the_link_and_nothing_raises(world: World):
     assert link is not None
     outputs = node.received(link, (0, "now"), world.now)
     assert any(isinstance(output, CloseLink) for output in outputs)
-    assert any(isinstance(output, NeighboursChanged) for output in outputs)
+    assert any(isinstance(output, Advertise) for output in outputs)
     assert node.received(link, (0, 1), world.now) == []
     assert node.link_closed(link, "late", world.now) == []
 

@@ -1,0 +1,86 @@
+"""Whether everybody has an edge in the graph that others can see.
+
+Unhurried adverts may be N seconds old. So that nobody is missing from the graph meanwhile,
+two edges of every node are told at once: a node hurries while fewer than EDGES_MIN of its
+links are told, and so do the first EDGES_MIN of a newcomer's neighbours, by hash rank; the
+others only if these do not. A join then costs three adverts, whatever the view's size.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterable
+
+from meshcrdt.base.ids import PeerId
+from meshcrdt.topology.adjacency import AdjacencyGraph
+
+EDGES_MIN = 2
+OTHERS_WAIT_S = 2.0
+"""How long those of higher rank leave it to the first."""
+
+
+def ranked(subject: PeerId, peers: Iterable[PeerId]) -> list[PeerId]:
+    """Return peers in the order in which they act for a subject: the same everywhere."""
+
+    def rank(peer: PeerId) -> bytes:
+        return hashlib.blake2b(subject + peer, digest_size=8).digest()
+
+    return sorted(peers, key=rank)
+
+
+class Visibility:
+    """What a node knows of which of its edges others can see.
+
+    Args:
+        me: This node.
+        graph: The adverts of all.
+    """
+
+    def __init__(self, *, me: PeerId, graph: AdjacencyGraph) -> None:
+        self._me = me
+        self._graph = graph
+        self._own: frozenset[PeerId] = frozenset()
+        self._waiting: dict[PeerId, float] = {}
+        """Neighbours that others may not see: until when it is left to others to tell."""
+        self._unseen: set[PeerId] = set()
+        """Those of them about which something is new."""
+
+    def links_changed(self, neighbours: frozenset[PeerId], now: float) -> None:
+        """Take in who has a live link: new ones are looked at."""
+        for peer in neighbours - self._own:
+            self._waiting[peer] = now + OTHERS_WAIT_S
+            self._unseen.add(peer)
+        for peer in self._own - neighbours:
+            self._waiting.pop(peer, None)
+        self._own = neighbours
+
+    def spoke(self, peer: PeerId) -> None:
+        """Note that a neighbour advertised: who it is linked with is known now."""
+        if peer in self._waiting:
+            self._unseen.add(peer)
+
+    def matters(self, told: Collection[PeerId], now: float) -> bool:
+        """Return whether this node's links are to be told at once; `told` are those that are."""
+        thin = len(self._own.intersection(told)) < min(EDGES_MIN, len(self._own))
+        looks = self._unseen.union(p for p, until in self._waiting.items() if now >= until)
+        self._unseen.clear()
+        for peer in looks & self._waiting.keys():
+            thin |= self._needs_me(peer, told, now)
+        return thin
+
+    def next_deadline(self) -> float | None:
+        """Return when to look again, or None."""
+        return min(self._waiting.values(), default=None)
+
+    def _needs_me(self, peer: PeerId, told: Collection[PeerId], now: float) -> bool:
+        """Return whether a neighbour is hardly seen by others unless this node speaks now."""
+        named = self._graph.advert(peer).neighbours
+        seen = sum(other != self._me for other in self._graph.each_neighbour(peer))
+        if peer in told or seen >= EDGES_MIN:
+            del self._waiting[peer]
+            return False
+        first = self._me in named and self._me in ranked(peer, named)[:EDGES_MIN]
+        if first or now >= self._waiting[peer]:
+            del self._waiting[peer]
+            return True
+        return False
