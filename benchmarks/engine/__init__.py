@@ -1,0 +1,1 @@
+"""CRDT engine, addresses and names: what one core does, beside other engines."""

@@ -1,0 +1,134 @@
+"""Nodes without a network, a disk or a clock: the engine as an embedder's shell drives it.
+
+Everything goes through the door of the node, `handle(event, now)`: writes are signed, frames
+are decoded and checked, as they are between hosts. Only sealing and sockets are left out.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+
+from meshcrdt.base.dice import Dice
+from meshcrdt.base.ids import Epoch
+from meshcrdt.ipam.genesis import Genesis
+from meshcrdt.node import effects as kinds
+from meshcrdt.node.config import NodeConfig
+from meshcrdt.node.effects import Effect, Persist
+from meshcrdt.node.events import FrameReceived, LinkClosed, LinkOpened, Persisted, Put
+from meshcrdt.node.node import Node
+from meshcrdt.topology.links import Direction
+from meshcrdt.trust.identity import Identity
+
+FOUNDER = Identity(b"\x01" * 32)
+CHANNEL = "bench/map"
+
+
+def make(number: int, universes: Iterable[str] = ("10.32.0.0/12",)) -> Node:
+    """Return a started node; number 1 is the founder and lone guardian."""
+    genesis = Genesis.make(FOUNDER, list(universes), nonce=b"\x01" * 16)
+    identity = Identity(number.to_bytes(32, "big")) if number != 1 else FOUNDER
+    config = NodeConfig(
+        identity=identity,
+        epoch=Epoch(1, number.to_bytes(8, "big")),
+        genesis=genesis,
+        name=f"n{number}",
+    )
+    node = Node(config, Dice(number.to_bytes(8, "big")))
+    perform(node, node.load({}, 0.0), 0.0)
+    return node
+
+
+def perform(node: Node, effects: Iterable[Effect], now: float) -> list[tuple[int, bytes]]:
+    """Let the disk answer at once; return (link, frame) of all that is sent."""
+    sent: list[tuple[int, bytes]] = []
+    todo = list(effects)
+    while todo:
+        effect = todo.pop(0)
+        if isinstance(effect, Persist):
+            todo += node.handle(Persisted(effect.watermark), now)
+        elif hasattr(kinds, "Send") and isinstance(effect, kinds.Send):
+            sent.append((effect.link, effect.frame))
+        elif hasattr(kinds, "Writable") and isinstance(effect, kinds.Writable):
+            while (frame := node.next_frame(effect.link)) is not None:
+                sent.append((effect.link, frame))
+    return sent
+
+
+class Pair:
+    """Two nodes and the one link between them, on a clock that only this moves."""
+
+    LINK = 1
+
+    def __init__(self, a: Node, b: Node) -> None:
+        self.a, self.b = a, b
+        self.now = 0.0
+        self.bytes = {a.me: 0, b.me: 0}
+        """Bytes of frames that each has sent, before sealing."""
+        self.handled_s = {a.me: 0.0, b.me: 0.0}
+        """Seconds that each has spent on the frames of the other."""
+        self.largest = 0
+
+    def link(self) -> None:
+        """Open the link; returns when both have nothing more to say at this moment."""
+        hellos = self.a.hello(), self.b.hello()
+        opened = LinkOpened(self.LINK, hellos[1], Direction.DIALLED, "x", "x", True)
+        frames = [(self.b, f) for _, f in perform(self.a, self.a.handle(opened, self.now), self.now)]
+        opened = LinkOpened(self.LINK, hellos[0], Direction.ACCEPTED, "y", "y", True)
+        frames += [
+            (self.a, f) for _, f in perform(self.b, self.b.handle(opened, self.now), self.now)
+        ]
+        self.carry(frames)
+
+    def unlink(self) -> None:
+        for node in (self.a, self.b):
+            perform(node, node.handle(LinkClosed(self.LINK, "cut"), self.now), self.now)
+
+    def carry(self, frames: list[tuple[Node, bytes]]) -> None:
+        """Bring frames to whom they are for, and what comes of them, until it is quiet."""
+        while frames:
+            node, frame = frames.pop(0)
+            other = self.a if node is self.b else self.b
+            self.bytes[other.me] += len(frame)
+            self.largest = max(self.largest, len(frame))
+            start = time.perf_counter()
+            answers = perform(node, node.handle(FrameReceived(self.LINK, frame), self.now), self.now)
+            self.handled_s[node.me] += time.perf_counter() - start
+            frames += [(other, answer) for _, answer in answers]
+
+    def pass_time(self, seconds: float) -> None:
+        """Let deadlines pass, one after the other, and carry what is said."""
+        until = self.now + seconds
+        while True:
+            due = [d for n in (self.a, self.b) if (d := n.next_deadline()) is not None]
+            moment = min(due, default=until)
+            if moment > until:
+                self.now = until
+                return
+            self.now = max(self.now, moment)
+            for node, other in ((self.a, self.b), (self.b, self.a)):
+                sent = perform(node, node.handle_timeout(self.now), self.now)
+                self.carry([(other, frame) for _, frame in sent])
+
+    def reset(self) -> None:
+        self.bytes = dict.fromkeys(self.bytes, 0)
+        self.handled_s = dict.fromkeys(self.handled_s, 0.0)
+        self.largest = 0
+
+    @property
+    def total_bytes(self) -> int:
+        return sum(self.bytes.values())
+
+
+def put(node: Node, key: str, value: str, now: float = 0.0) -> list[tuple[int, bytes]]:
+    """Write one entry through the door; return what is sent."""
+    effects = node.handle(Put(0, CHANNEL, key.encode(), value.encode()), now)
+    return perform(node, effects, now)
+
+
+def put_many(node: Node, items: Iterable[tuple[str, str]], now: float = 0.0) -> None:
+    """Write entries that wait for the disk together."""
+    effects: list[Effect] = []
+    for key, value in items:
+        effects += node.handle(Put(0, CHANNEL, key.encode(), value.encode()), now)
+    perform(node, effects, now)

@@ -1,0 +1,1 @@
+"""The bench: namespaces, workers, meters and reports that every row stands on."""

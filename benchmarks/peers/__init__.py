@@ -1,0 +1,1 @@
+"""One driver a peer system, behind one small interface (`base.Driver`)."""
