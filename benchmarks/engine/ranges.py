@@ -1,4 +1,4 @@
-"""ranges: one changed range among 10,000 blocks that a cluster gave away.
+"""ranges: one changed range among the blocks that a cluster gave away.
 
     python -m benchmarks.engine.ranges
 
@@ -20,8 +20,8 @@ from benchmarks.lab.row import Figures
 from meshcrdt.node.events import Allocate
 
 UNIVERSE = "10.32.0.0/12"
-BLOCKS = 10_000
-CHANGES = 20
+BLOCKS = 150
+CHANGES = 5
 
 
 def measure(blocks: int = BLOCKS) -> Figures:
