@@ -1,7 +1,7 @@
 """idle: bytes and CPU of a cluster to which nothing happens.
 
-    python -m benchmarks.control.idle --nodes 50
-    python -m benchmarks.control.idle --nodes 200 --detection probe
+python -m benchmarks.control.idle --nodes 50
+python -m benchmarks.control.idle --nodes 200 --detection probe
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ def measure(
         found = Figures("idle", system, nodes, version=worker.ask("version"))
         if system == "meshcrdt" and detection != "links":
             found.switches = f"detection={detection}"
-        if joined(made, [nodes], timeout_s=300) is None:
-            raise WorkerFailed(f"{system}: not everyone knew all {nodes} within 300 s")
+        if joined(made, [nodes], timeout_s=120) is None:
+            raise WorkerFailed(f"{system}: not everyone knew all {nodes} within 120 s")
         time.sleep(settle_s)
         made.begin()
         time.sleep(seconds)

@@ -18,7 +18,7 @@ SYSTEMS = ("meshcrdt", "kinship", "serf", "gossipsub")
 
 
 def measure(
-    system: str, *, nodes: int, timeout_s: float = 300.0, profile: str | None = None
+    system: str, *, nodes: int, timeout_s: float = 120.0, profile: str | None = None
 ) -> Figures:
     """Join all at once and wait until each knows all."""
     with cluster(system, nodes, profile=profile) as made:
@@ -43,7 +43,7 @@ def measure(
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--timeout-s", type=float, default=300.0, dest="timeout_s")
+    parser.add_argument("--timeout-s", type=float, default=120.0, dest="timeout_s")
     parser.add_argument("--profile", metavar="FILE", help="of our peers, for pstats")
 
 

@@ -39,8 +39,8 @@ def measure(
         found = Figures("update", system, nodes, version=worker.ask("version"))
         if plain:
             found.switches = "sealing off"
-        if joined(made, [nodes], timeout_s=300) is None:
-            raise WorkerFailed(f"{system}: not everyone knew all {nodes} within 300 s")
+        if joined(made, [nodes], timeout_s=120) is None:
+            raise WorkerFailed(f"{system}: not everyone knew all {nodes} within 120 s")
         time.sleep(settle_s)
         worker.ask("update", count=warm_up, gap_s=gap_s)  # channels are made, trees are built
         made.begin()

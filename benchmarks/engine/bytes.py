@@ -1,6 +1,6 @@
 """bytes: what an update and an entry weigh, and a state after rewrites and deletions.
 
-    python -m benchmarks.engine.bytes
+python -m benchmarks.engine.bytes
 """
 
 from benchmarks.engine.engines import main

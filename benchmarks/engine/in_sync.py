@@ -1,6 +1,6 @@
 """in sync: what it costs to learn that nothing is new, and to move one changed key.
 
-    python -m benchmarks.engine.in_sync
+python -m benchmarks.engine.in_sync
 """
 
 from benchmarks.engine.engines import main

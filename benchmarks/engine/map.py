@@ -1,6 +1,6 @@
 """map: 10k sets, a merge of 10k divergent entries, and set + delta + apply one by one.
 
-    python -m benchmarks.engine.map
+python -m benchmarks.engine.map
 """
 
 from benchmarks.engine.engines import main

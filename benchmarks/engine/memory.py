@@ -1,6 +1,6 @@
 """memory: resident memory an entry.
 
-    python -m benchmarks.engine.memory
+python -m benchmarks.engine.memory
 """
 
 from benchmarks.engine.engines import main

@@ -1,6 +1,6 @@
 """names: the directory of names alone, with 10,000 of them.
 
-    python -m benchmarks.engine.names
+python -m benchmarks.engine.names
 """
 
 from __future__ import annotations

@@ -77,7 +77,9 @@ class Pair:
         """Open the link; returns when both have nothing more to say at this moment."""
         hellos = self.a.hello(), self.b.hello()
         opened = LinkOpened(self.LINK, hellos[1], Direction.DIALLED, "x", "x", True)
-        frames = [(self.b, f) for _, f in perform(self.a, self.a.handle(opened, self.now), self.now)]
+        frames = [
+            (self.b, f) for _, f in perform(self.a, self.a.handle(opened, self.now), self.now)
+        ]
         opened = LinkOpened(self.LINK, hellos[0], Direction.ACCEPTED, "y", "y", True)
         frames += [
             (self.a, f) for _, f in perform(self.b, self.b.handle(opened, self.now), self.now)
@@ -98,7 +100,9 @@ class Pair:
             if any(message[0] in GOSSIP_CODES for message in decode_frame(frame)):
                 self.gossip.append(len(frame))
             start = time.process_time()
-            answers = perform(node, node.handle(FrameReceived(self.LINK, frame), self.now), self.now)
+            answers = perform(
+                node, node.handle(FrameReceived(self.LINK, frame), self.now), self.now
+            )
             self.handled_s[node.me] += time.process_time() - start
             frames += [(other, answer) for _, answer in answers]
 

@@ -6,6 +6,7 @@ import contextlib
 import json
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -27,6 +28,8 @@ class Handle:
     """A worker process, from the side of the row."""
 
     def __init__(self, system: System, enter: Sequence[str], options: dict[str, Any]) -> None:
+        # What workers and their libraries say matters only when one of them fails.
+        self._log = tempfile.TemporaryFile("w+")
         self._process = subprocess.Popen(
             [
                 *enter,
@@ -38,6 +41,7 @@ class Handle:
             ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            stderr=self._log,
             text=True,
             cwd=ROOT,
         )
@@ -57,7 +61,9 @@ class Handle:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            raise WorkerFailed(f"{self.system.name}: the worker has ended")
+            self._log.seek(0)
+            said = self._log.read().strip().splitlines()[-1:]
+            raise WorkerFailed(f"{self.system.name}: the worker has ended: {''.join(said)}")
         answer = json.loads(line)
         if "error" in answer:
             raise WorkerFailed(f"{self.system.name}: {answer['error']}")
@@ -86,6 +92,7 @@ class Handle:
             print(f"{self.system.name}: the worker does not end, killing it", file=sys.stderr)
             self._process.kill()
             self._process.wait()
+        self._log.close()
 
 
 @define

@@ -79,7 +79,7 @@ def guarded(
     row: str, system: System, nodes: int, measure: Callable[[], Figures], *, runs: int = 1
 ) -> Figures:
     """Measure one system, or say why that cannot be done; never silently leaves it out."""
-    reason = system.missing()
+    reason = system.missing(nodes)
     if reason is not None:
         return not_run(row, system.name, nodes, reason)
     began = time.monotonic()
@@ -125,9 +125,7 @@ def main(
     runs, systems, size, target = (given.pop(n) for n in ("runs", "systems", "nodes", "json"))
     shown(
         (
-            guarded(
-                row, SYSTEMS[s], size, lambda s=s: measure(s, nodes=size, **given), runs=runs
-            )
+            guarded(row, SYSTEMS[s], size, lambda s=s: measure(s, nodes=size, **given), runs=runs)
             for s in systems
         ),
         target,

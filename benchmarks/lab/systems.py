@@ -28,13 +28,17 @@ class System:
     """The package of its virtual environment that must be there."""
     command: str = ""
     """The program of an operating system package that must be there."""
+    nodes_max: int = 1_000
+    """More of them do not come up on this kind of machine."""
 
     @property
     def python(self) -> str:
         return str(VENV / "bin" / "python") if self.module else sys.executable
 
-    def missing(self) -> str | None:
-        """Return why it cannot run here, or None."""
+    def missing(self, nodes: int = 0) -> str | None:
+        """Return why it cannot run here with so many peers, or None."""
+        if nodes > self.nodes_max:
+            return f"more than {self.nodes_max} peers do not come up on two cores"
         if self.command and shutil.which(self.command) is None:
             return f"{self.command} is not installed ({SETUP} says which package has it)"
         if self.module and not _has(self.module):
@@ -56,8 +60,8 @@ SYSTEMS = {
     for system in (
         System("meshcrdt", "benchmarks.peers.meshcrdt:Driver"),
         System("kinship", "benchmarks.peers.kinship:Driver", module="kinship"),
-        System("serf", "benchmarks.peers.serf:Driver", command="serf"),
-        System("gossipsub", "benchmarks.peers.gossipsub:Driver", module="libp2p"),
+        System("serf", "benchmarks.peers.serf:Driver", command="serf", nodes_max=100),
+        System("gossipsub", "benchmarks.peers.gossipsub:Driver", module="libp2p", nodes_max=20),
         System("pysyncobj", "benchmarks.peers.pysyncobj:Driver", module="pysyncobj"),
         System("etcd", "benchmarks.peers.etcd:Driver", module="grpc", command="etcd"),
     )

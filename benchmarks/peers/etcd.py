@@ -36,7 +36,11 @@ class Driver(Base):
     name = "etcd"
 
     async def version(self) -> str:
-        out = subprocess.run(["etcd", "--version"], capture_output=True, text=True, check=True)
+        out = await self.in_thread(
+            lambda: subprocess.run(
+                ["etcd", "--version"], capture_output=True, text=True, check=True
+            )
+        )
         return out.stdout.splitlines()[0].replace(" Version:", "")
 
     async def pids(self) -> list[int]:
@@ -63,7 +67,9 @@ class Driver(Base):
             command += ["--listen-client-urls", client, "--advertise-client-urls", client]
             command += ["--initial-cluster", named]
             self._members.append(
-                subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                subprocess.Popen(  # noqa: ASYNC220 - returns at once
+                    command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+                )
             )
             channel = grpc.aio.insecure_channel(client.removeprefix("http://"))
             self._channels.append(channel)

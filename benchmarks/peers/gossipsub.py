@@ -7,6 +7,7 @@ state: whoever comes later never hears of them.
 
 from __future__ import annotations
 
+import logging
 import math
 import secrets
 import time
@@ -41,6 +42,7 @@ class Driver(TrioDriver):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
+        logging.disable(logging.CRITICAL)
         self._hosts: list[Any] = []
         self._routers: list[GossipSub] = []
         self._pubsubs: list[Pubsub] = []

@@ -109,9 +109,7 @@ class Driver(TrioDriver):
 
     async def agreeing(self) -> int:
         """Return 1 when every mesh here holds the same bytes in every replicated channel."""
-        digests = [
-            {name: value for name, value in mesh.status().digests.items()} for mesh in self.meshes
-        ]
+        digests = [dict(mesh.status().digests) for mesh in self.meshes]
         return int(all(each == digests[0] for each in digests))
 
     async def write(self, kind: str, first: int, count: int) -> None:

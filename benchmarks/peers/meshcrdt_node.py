@@ -83,17 +83,13 @@ class Driver(EngineDriver):
             "deleted_bytes": self._state_bytes(items(REWRITTEN), rewrites=REWRITES, deleted=True),
         }
 
-    def _state_bytes(
-        self, pairs: list[tuple[str, str]], *, rewrites: int, deleted: bool
-    ) -> float:
+    def _state_bytes(self, pairs: list[tuple[str, str]], *, rewrites: int, deleted: bool) -> float:
         """Return what a newcomer is sent for a channel, over what it is sent for none."""
         return float(
             self._newcomer_bytes(pairs, rewrites, deleted) - self._newcomer_bytes([], 0, False)
         )
 
-    def _newcomer_bytes(
-        self, pairs: list[tuple[str, str]], rewrites: int, deleted: bool
-    ) -> int:
+    def _newcomer_bytes(self, pairs: list[tuple[str, str]], rewrites: int, deleted: bool) -> int:
         node = make(1)
         write_all(node, pairs)
         for round_number in range(rewrites):

@@ -63,7 +63,7 @@ class Driver(Base):
                     k, v, sync=True, timeout=60
                 )
             )
-            while any(key not in shared for shared in self._dicts):
+            while any(key not in shared for shared in self._dicts):  # noqa: ASYNC110 - it tells nobody
                 await asyncio.sleep(POLL_S)
             taken.append((time.perf_counter() - start) * 1e3)
             await asyncio.sleep(gap_s)

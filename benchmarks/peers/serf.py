@@ -92,7 +92,7 @@ class Driver(Base):
     keeps_state = False
 
     async def version(self) -> str:
-        out = subprocess.run(
+        out = subprocess.run(  # noqa: ASYNC221 - nobody waits for this loop yet
             ["dpkg-query", "-W", "-f", "${Version}", "serf"],
             capture_output=True,
             text=True,
@@ -115,7 +115,9 @@ class Driver(Base):
             command += [f"-bind={self.host}:{FIRST_PEER_PORT + number}"]
             command += [f"-rpc-addr=127.0.0.1:{FIRST_CONTROL_PORT + number}"]
             self._agents.append(
-                subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                subprocess.Popen(  # noqa: ASYNC220 - returns at once
+                    command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+                )
             )
         for index in range(count):
             rpc = Rpc(FIRST_CONTROL_PORT + self.first + index)
