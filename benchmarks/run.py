@@ -22,7 +22,8 @@ from attrs import frozen
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks import report
-from benchmarks.control import black_hole, heal, idle, join, minority, starved, update
+from benchmarks.control import ablation, black_hole, heal, idle, join, minority, starved, update
+from benchmarks.control.options import PROBE
 from benchmarks.engine import allocate, dns, engines, names, ranges
 from benchmarks.lab.row import Figures, guarded, shown
 from benchmarks.lab.systems import ENGINES, SYSTEMS, System
@@ -91,10 +92,10 @@ def probing(*, is_full: bool) -> Iterator[Job]:
         "meshcrdt",
         50,
         1,
-        partial(idle.measure, "meshcrdt", nodes=50, seconds=20, settle_s=20, detection="probe"),
+        partial(idle.measure, "meshcrdt", nodes=50, seconds=20, settle_s=20, switch=PROBE),
     )
     if is_full:
-        hole = partial(black_hole.measure, "meshcrdt", nodes=10, detection="probe")
+        hole = partial(black_hole.measure, "meshcrdt", nodes=10, switch=PROBE)
         yield _job("black hole", "meshcrdt", 10, 1, hole)
 
 
@@ -136,6 +137,8 @@ def jobs(*, is_full: bool) -> Iterator[Job]:
         yield from control(nodes, runs, is_full=is_full)
     if is_full:
         yield from probing(is_full=is_full)
+    for row, switch, nodes, measure in ablation.variants(50 if is_full else 16):
+        yield _job(row, "meshcrdt", nodes, 1, measure)
     yield from faults(is_full=is_full)
     yield from engine(runs, is_full=is_full)
     yield from scale(is_full=is_full)

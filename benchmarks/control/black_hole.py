@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import time
 
-from benchmarks.control.options import limits_of
+from benchmarks.control.options import SWITCHES, options_of
 from benchmarks.lab.cluster import WorkerFailed, cluster, joined
 from benchmarks.lab.row import Figures, main
 
@@ -26,16 +26,16 @@ def measure(
     *,
     nodes: int,
     lasts_s: float = 45.0,
-    detection: str = "links",
+    switch: str = "",
     settle_s: float = 10.0,
 ) -> Figures:
     """Cut a cluster in two halves for a while."""
     half = nodes // 2
-    with cluster(system, 2 * half, halves=2, limits=limits_of(detection)) as made:
+    with cluster(system, 2 * half, halves=2, **options_of(switch, nodes)) as made:
         found = Figures("black hole", system, 2 * half, version=made.workers[0].ask("version"))
         found.switches = f"lasts {lasts_s:g} s"
-        if system == "meshcrdt" and detection != "links":
-            found.switches += f", detection={detection}"
+        if switch:
+            found.switches += f", {switch}"
         if joined(made, [half, half], TIMEOUT_S) is None:
             raise WorkerFailed(f"{system}: not everyone knew all within {TIMEOUT_S:g} s")
         time.sleep(settle_s)
@@ -65,7 +65,7 @@ def measure(
 
 def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--lasts-s", type=float, default=45.0, dest="lasts_s")
-    parser.add_argument("--detection", choices=["links", "probe"], default="links")
+    parser.add_argument("--switch", choices=SWITCHES, default="", help="of our peers")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """idle: bytes and CPU of a cluster to which nothing happens.
 
 python -m benchmarks.control.idle --nodes 50
-python -m benchmarks.control.idle --nodes 200 --detection probe
+python -m benchmarks.control.idle --nodes 50 --systems meshcrdt --switch detection=probe
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import time
 
-from benchmarks.control.options import limits_of
+from benchmarks.control.options import SWITCHES, options_of
 from benchmarks.lab.cluster import WorkerFailed, cluster, joined
 from benchmarks.lab.row import Figures, main
 
@@ -22,14 +22,13 @@ def measure(
     nodes: int,
     seconds: float = 30.0,
     settle_s: float = 20.0,
-    detection: str = "links",
+    switch: str = "",
 ) -> Figures:
     """Join, let it come to rest, and count for a while."""
-    with cluster(system, nodes, limits=limits_of(detection)) as made:
+    with cluster(system, nodes, **options_of(switch, nodes)) as made:
         (worker,) = made.workers
         found = Figures("idle", system, nodes, version=worker.ask("version"))
-        if system == "meshcrdt" and detection != "links":
-            found.switches = f"detection={detection}"
+        found.switches = switch
         if joined(made, [nodes], timeout_s=120) is None:
             raise WorkerFailed(f"{system}: not everyone knew all {nodes} within 120 s")
         time.sleep(settle_s)
@@ -54,7 +53,7 @@ def measure(
 def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seconds", type=float, default=30.0)
     parser.add_argument("--settle-s", type=float, default=20.0, dest="settle_s")
-    parser.add_argument("--detection", choices=["links", "probe"], default="links")
+    parser.add_argument("--switch", choices=SWITCHES, default="", help="of our peers")
 
 
 if __name__ == "__main__":

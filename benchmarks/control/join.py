@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 
+from benchmarks.control.options import SWITCHES, options_of
 from benchmarks.lab.cluster import cluster, joined
 from benchmarks.lab.row import Figures, main
 
@@ -18,12 +19,18 @@ SYSTEMS = ("meshcrdt", "kinship", "serf", "gossipsub")
 
 
 def measure(
-    system: str, *, nodes: int, timeout_s: float = 120.0, profile: str | None = None
+    system: str,
+    *,
+    nodes: int,
+    timeout_s: float = 120.0,
+    switch: str = "",
+    profile: str | None = None,
 ) -> Figures:
     """Join all at once and wait until each knows all."""
-    with cluster(system, nodes, profile=profile) as made:
+    with cluster(system, nodes, profile=profile, **options_of(switch, nodes)) as made:
         (worker,) = made.workers
         found = Figures("join", system, nodes, version=worker.ask("version"))
+        found.switches = switch
         taken = joined(made, [nodes], timeout_s)
         used = made.used()
         found.values = {"members_s": taken, "bytes": used.bytes, "cpu_s": used.cpu_s}
@@ -44,6 +51,7 @@ def measure(
 
 def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--timeout-s", type=float, default=120.0, dest="timeout_s")
+    parser.add_argument("--switch", choices=SWITCHES, default="", help="of our peers")
     parser.add_argument("--profile", metavar="FILE", help="of our peers, for pstats")
 
 

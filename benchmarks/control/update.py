@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import time
 
+from benchmarks.control.options import SWITCHES, options_of
 from benchmarks.lab.cluster import WorkerFailed, cluster, joined
 from benchmarks.lab.meter import quantile
 from benchmarks.lab.row import Figures, main
@@ -28,17 +29,16 @@ def measure(
     idle_s: float = 10.0,
     settle_s: float = 10.0,
     warm_up: int = 5,
-    plain: bool = False,
+    switch: str = "",
     profile: str | None = None,
 ) -> Figures:
     """Join, measure idle, then write entries one by one."""
     if system in ("etcd", "pysyncobj"):
         nodes = RAFT_NODES
-    with cluster(system, nodes, plain=plain, profile=profile) as made:
+    with cluster(system, nodes, profile=profile, **options_of(switch, nodes)) as made:
         (worker,) = made.workers
         found = Figures("update", system, nodes, version=worker.ask("version"))
-        if plain:
-            found.switches = "sealing off"
+        found.switches = switch
         if joined(made, [nodes], timeout_s=120) is None:
             raise WorkerFailed(f"{system}: not everyone knew all {nodes} within 120 s")
         time.sleep(settle_s)
@@ -67,7 +67,7 @@ def measure(
 def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--updates", type=int, default=100)
     parser.add_argument("--gap-s", type=float, default=0.05, dest="gap_s")
-    parser.add_argument("--plain", action="store_true", help="our peers do not seal")
+    parser.add_argument("--switch", choices=SWITCHES, default="", help="of our peers")
     parser.add_argument("--profile", metavar="FILE", help="of our peers, for pstats")
 
 

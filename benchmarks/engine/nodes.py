@@ -52,7 +52,7 @@ def perform(node: Node, effects: Iterable[Effect], now: float) -> list[tuple[int
         elif hasattr(kinds, "Send") and isinstance(effect, kinds.Send):
             sent.append((effect.link, effect.frame))
         elif hasattr(kinds, "Writable") and isinstance(effect, kinds.Writable):
-            while (frame := node.next_frame(effect.link)) is not None:
+            while (frame := node.next_frame(effect.link, now)) is not None:
                 sent.append((effect.link, frame))
     return sent
 

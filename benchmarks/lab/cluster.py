@@ -29,7 +29,7 @@ class Handle:
 
     def __init__(self, system: System, enter: Sequence[str], options: dict[str, Any]) -> None:
         # What workers and their libraries say matters only when one of them fails.
-        self._log = tempfile.TemporaryFile("w+")
+        self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed by close()
         self._process = subprocess.Popen(
             [
                 *enter,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import time
 from typing import Any
@@ -53,6 +54,8 @@ class Driver(TrioDriver):
         security: dict[str, Any] = {"secret": bytes(32)}
         if self.options.get("plain"):
             security = {"security": meshcrdt.Security.INSECURE}
+        if "detection" in self.options:
+            security["detection"] = detection(self.options["detection"])
         store = self.options.get("store") if index == 0 else None
         async with meshcrdt.open_mesh(
             name=f"n{self.first + index}",
@@ -186,3 +189,9 @@ class Driver(TrioDriver):
 
     async def own_id(self) -> str:
         return str(self.meshes[0].peer)
+
+
+def detection(value: str) -> Any:
+    """Return the way of failure detection that a version with a choice names so."""
+    kind = inspect.signature(meshcrdt.open_mesh).parameters["detection"].default.__class__
+    return kind(value)
