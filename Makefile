@@ -11,7 +11,8 @@ help:
 	@echo "make demo    five real daemons form a cluster, split, go on, heal (as root: with real packets)"
 	@echo "make test    every test that this machine can run; the rest is skipped with the reason"
 	@echo "make system  the system tests at full length (root)"
-	@echo "make lint | types | docs | soak | fuzz | bench | clean"
+	@echo "make bench   figures beside other systems, ten minutes (BENCH=full: hours; as root: bytes too)"
+	@echo "make lint | types | docs | soak | fuzz | clean"
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	@if [ -z "$(PYTHON)" ]; then \
@@ -35,8 +36,11 @@ test: $(VENV)/.ready
 system: $(VENV)/.ready
 	@$(NOX) system
 
-lint types docs soak fuzz bench: $(VENV)/.ready
+lint types docs soak fuzz: $(VENV)/.ready
 	@$(NOX) $@
 
+bench: $(VENV)/.ready
+	@$(NOX) bench $(if $(filter full,$(BENCH)),-- --full)
+
 clean:
-	rm -rf $(VENV) .nox .hypothesis .mypy_cache .ruff_cache .pytest_cache .import_linter_cache docs/_build dist build
+	rm -rf $(VENV) .venv-peers .nox .hypothesis .mypy_cache .ruff_cache .pytest_cache .import_linter_cache docs/_build dist build

@@ -70,5 +70,7 @@ def deep(session: nox.Session, *arguments: str) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Benchmarks; JSON goes to benchmarks/results."""
-    session.run("python", "benchmarks/run.py", *session.posargs)
+    """Benchmarks beside other systems, which get an environment of their own."""
+    session.run("python", "-m", "pip", "install", "-q", "--group", "bench")
+    session.run("python", "-m", "benchmarks.setup")
+    session.run("python", "-m", "benchmarks.run", *session.posargs)

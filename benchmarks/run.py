@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks import report
 from benchmarks.control import ablation, black_hole, heal, idle, join, minority, starved, update
 from benchmarks.control.options import PROBE
-from benchmarks.engine import allocate, dns, engines, names, ranges
+from benchmarks.engine import allocate, dns, engines, names, node_costs, ranges
 from benchmarks.lab.row import Figures, guarded, shown
 from benchmarks.lab.systems import ENGINES, SYSTEMS, System
 from benchmarks.scale import world
@@ -114,6 +114,7 @@ def engine(runs: int, *, is_full: bool) -> Iterator[Job]:
         yield _job("allocate", system, 0, runs, partial(allocate.measure, system))
     yield _job("ranges", "meshcrdt", 0, 1, partial(ranges.measure, 150 if is_full else 40))
     yield _job("names", "meshcrdt", 0, runs, names.measure)
+    yield _job("node costs", "meshcrdt", 0, runs, node_costs.measure)
     yield _job("dns", "meshcrdt", 0, 1, dns.measure)
 
 
