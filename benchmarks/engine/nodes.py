@@ -12,9 +12,8 @@ from collections.abc import Iterable
 from meshcrdt.base.dice import Dice
 from meshcrdt.base.ids import Epoch
 from meshcrdt.ipam.genesis import Genesis
-from meshcrdt.node import effects as kinds
 from meshcrdt.node.config import NodeConfig
-from meshcrdt.node.effects import Effect, Persist
+from meshcrdt.node.effects import Effect, Persist, Writable
 from meshcrdt.node.events import FrameReceived, LinkClosed, LinkOpened, Persisted, Put
 from meshcrdt.node.messages import GOSSIP_CODES
 from meshcrdt.node.node import Node
@@ -49,10 +48,8 @@ def perform(node: Node, effects: Iterable[Effect], now: float) -> list[tuple[int
         effect = todo.pop(0)
         if isinstance(effect, Persist):
             todo += node.handle(Persisted(effect.watermark), now)
-        elif hasattr(kinds, "Send") and isinstance(effect, kinds.Send):
-            sent.append((effect.link, effect.frame))
-        elif hasattr(kinds, "Writable") and isinstance(effect, kinds.Writable):
-            while (frame := node.next_frame(effect.link, now)) is not None:
+        elif isinstance(effect, Writable):
+            while (frame := node.next_frame(effect.link)) is not None:
                 sent.append((effect.link, frame))
     return sent
 
