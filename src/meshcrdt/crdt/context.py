@@ -101,7 +101,8 @@ class Context(CanonicalValue):
         return Dot(origin, epoch, last + 1)
 
     def __contains__(self, dot: Dot) -> bool:
-        return covers(self._runs.get((dot[0], dot[1]), NO_RUNS), dot[2])
+        runs = self._runs.get((dot[0], dot[1]))
+        return runs is not None and dot[2] <= runs[-1] and covers(runs, dot[2])
 
     @property
     def size(self) -> int:
@@ -154,8 +155,10 @@ class Context(CanonicalValue):
         The distances lead from each end of a run to the next end.
         """
         return tuple(
-            (bytes(actor[0]), epoch_tree(actor[1]), to_steps(self._runs[actor]))
-            for actor in self.actors()
+            [
+                (bytes(actor[0]), epoch_tree(actor[1]), to_steps(self._runs[actor]))
+                for actor in self.actors()
+            ]
         )
 
     @classmethod
@@ -186,11 +189,14 @@ def _take_runs(steps: tuple[Tree, ...]) -> Runs:
         raise MalformedTree("context names an actor without dots")
     if len(steps) % 2:
         raise MalformedTree("context names a run of dots without its end")
+    if len(steps) == 2:
+        low = take_int(steps[0], "context dot", low=1)
+        return (low, low + take_int(steps[1], "context dot, beyond the gap,", high=INT_MAX - low))
     bounds: list[int] = []
     at = 0
     for place, step in enumerate(steps):
         # Runs of a set are apart: from an end to the next begin there is a gap.
-        low = place % 2 == 0 and (2 if place else 1)
-        at += take_int(step, "context dot, beyond the gap,", low=int(low), high=INT_MAX - at)
+        least = place % 2 == 0 and (2 if place else 1)
+        at += take_int(step, "context dot, beyond the gap,", low=int(least), high=INT_MAX - at)
         bounds.append(at)
     return tuple(bounds)

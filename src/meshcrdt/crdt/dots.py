@@ -165,7 +165,11 @@ class DotStore(CanonicalValue):
         large, small = self, other
         if large._owned().size < small._owned().size:
             large, small = small, large
-        table, rows = large._both(small)
+        held_table, their_table = large._table, small._table
+        if held_table is not None and their_table is not None:
+            table, rows = held_table, their_table.rows
+        else:
+            table, rows = large._both(small)
         gone: Rows = {}
         fresh: Rows = {}
         changes = 0

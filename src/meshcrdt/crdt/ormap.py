@@ -29,8 +29,8 @@ from meshcrdt.crdt.dots import (
 from meshcrdt.crdt.mvreg import MVRegister
 from meshcrdt.crdt.registry import name_of, registered, types
 from meshcrdt.crdt.removal import Removal
-from meshcrdt.crdt.runs import NO_RUNS, Runs, is_within, union
-from meshcrdt.crdt.table import Path, Rows, Spots, context_of, spots_of
+from meshcrdt.crdt.runs import NO_RUNS, Runs, is_within, runs_of, union
+from meshcrdt.crdt.table import Path, Rows, Spots, spots_of
 from meshcrdt.errors import CapacityError, MalformedTree, UsageError
 
 V = TypeVar("V", bound=Lattice)
@@ -130,10 +130,7 @@ class ORMap(DotStore):
         rows = {actor: dict(zip(range(first, last + 1), paths, strict=True))}
         runs: dict[Actor, Runs] = {actor: (first, last)}
         if not self._is_empty():
-            over = [
-                self._spots_under(step, _REGISTER) for step in written.keys() & self._index.keys()
-            ]
-            for other, seen in context_of(tuple(chain.from_iterable(over))).runs.items():
+            for other, seen in self._registers_at(written).items():
                 runs[other] = union(seen, runs.get(other, NO_RUNS))
         return self._make(rows, Context._make(runs))
 
@@ -231,12 +228,29 @@ class ORMap(DotStore):
 
     def _spots_under(self, head: Tagged, name: str) -> Spots:
         """Return the live dots of the type `name` at a key."""
-        spots = self._spots_at(head)
-        rows = self._rows
+        table = self._owned()
+        spots = table.index().get(head)
+        if spots is None:
+            return NO_SPOTS
+        rows = table.rows
         if len(spots) == 2:
             return spots if rows[spots[0]][spots[1]][1] == name else NO_SPOTS
         among = (spot for spot in spots_of(spots) if rows[spot[0]][spot[1]][1] == name)
         return tuple([item for spot in among for item in spot])
+
+    def _registers_at(self, steps: Iterable[Tagged]) -> dict[Actor, Runs]:
+        """Return the live dots of the registers at many keys that are here, as runs."""
+        table = self._owned()
+        rows = table.rows
+        found: dict[Actor, list[int]] = {}
+        flat = chain.from_iterable(filter(None, map(table.index().get, steps)))
+        last: Actor | None = None
+        for actor, seq in zip(flat, flat, strict=True):
+            if actor is not last:  # to hash an actor costs more than all the rest
+                last, held, seqs = actor, rows[actor], found.setdefault(actor, [])
+            if held[seq][NAME_STEP] == _REGISTER:
+                seqs.append(seq)
+        return {actor: runs_of(seqs) for actor, seqs in found.items() if seqs}
 
     def _covered(self, context: Context) -> Iterator[Path]:
         """Yield the paths of the live dots that a context names."""

@@ -82,6 +82,8 @@ def pairs(runs: Runs) -> Iterator[tuple[int, int]]:
 
 def size(runs: Runs) -> int:
     """Return how many numbers the runs hold; at once, however many there are."""
+    if len(runs) == 2:
+        return runs[1] - runs[0] + 1
     return sum(runs[1::2]) - sum(runs[::2]) + len(runs) // 2
 
 
@@ -93,4 +95,6 @@ def numbers(runs: Runs) -> Iterator[int]:
 
 def to_steps(runs: Runs) -> tuple[int, ...]:
     """Return the first number and then the distances from each bound to the next."""
+    if len(runs) == 2:
+        return (runs[0], runs[1] - runs[0])
     return runs[:1] + tuple([high - low for low, high in pairwise(runs)])

@@ -43,7 +43,7 @@ class Table:
 
     def __init__(self, rows: Rows) -> None:
         self.rows = rows
-        self.size = sum(map(len, rows.values()))
+        self.size = sum(map(len, rows.values())) if rows else 0
         self._changes_left = max(self.size, CHANGES_MIN)
         self._index: dict[Tagged, Spots] | None = None
 
@@ -71,11 +71,12 @@ class Table:
         rows = self.rows
         for actor, dots in gone.items():
             held = rows[actor]
+            self.size -= len(dots)
+            if len(dots) == len(held):
+                del rows[actor]
+                continue
             for seq in dots:
                 del held[seq]
-            self.size -= len(dots)
-            if not held:
-                del rows[actor]
         for actor, dots in fresh.items():
             if actor in rows:
                 rows[actor].update(dots)
@@ -83,8 +84,10 @@ class Table:
                 rows[actor] = dict(dots)
             self.size += len(dots)
         if self._index is not None:
-            _leave(self._index, gone)
-            _enter(self._index, fresh)
+            if gone:
+                _leave(self._index, gone)
+            if fresh:
+                _enter(self._index, fresh)
 
 
 def _enter(index: dict[Tagged, Spots], rows: Rows) -> None:

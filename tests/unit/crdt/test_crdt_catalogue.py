@@ -22,6 +22,7 @@ from meshcrdt.crdt import (
     RemoveWinsSet,
     transaction,
 )
+from meshcrdt.crdt.table import Table
 from meshcrdt.errors import CapacityError, UsageError
 from meshcrdt.testing import History, histories_of
 
@@ -369,3 +370,34 @@ def test_a_branch_from_an_older_value_is_its_own() -> None:
     assert one.join(two).value == ("y",)
     assert base.join(one) == one
     assert one.join(base) is one
+
+
+def test_a_small_change_of_a_large_value_copies_it_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each join costs its delta: 1,000 writes into 1,000 entries copy the table once or twice."""
+    copies = []
+    honest = Table.copy
+
+    def counted(table: Table) -> Table:
+        copies.append(table.size)
+        return honest(table)
+
+    monkeypatch.setattr(Table, "copy", counted)
+    held = ORMap().write_many({f"k{number}": 0 for number in range(1_000)}, ANNA, EPOCH)
+    for seq in range(1, 1_001):
+        held = held.join(held.write(f"k{seq % 1_000}", seq, dot(seq, BERT)))
+    assert held.read("k7") == (7,)
+    assert 1 <= len(copies) <= 3
+
+
+def test_who_keeps_an_old_value_keeps_no_more_than_its_size() -> None:
+    """A chain of values is cut when its table has changed as much as it held."""
+    old = ORMap().write_many({f"k{number}": 0 for number in range(100)}, ANNA, EPOCH)
+    held = old
+    for seq in range(1, 1_001):
+        held = held.join(held.write("k1", seq, dot(seq, BERT)))
+    steps, link = 0, old
+    while link._later is not None:
+        steps, link = steps + 1, link._later
+    assert steps <= 100
+    assert old.read("k1") == (0,)
+    assert held.read("k1") == (1_000,)
