@@ -236,6 +236,10 @@ class Liveness:
             return subject.reason
         return "" if self.state(peer) is None else "reachable"
 
+    def linked_peers(self) -> frozenset[PeerId]:
+        """Return the peers that are taken for linked: O(N), for checks."""
+        return frozenset(peer for peer, subject in self._subjects.items() if subject.linked)
+
     def known(self) -> frozenset[PeerId]:
         """Return all peers that have a state of their own: members, and linked strangers."""
         return frozenset({*self._subjects, *self._around.members} - {self._me})

@@ -5,8 +5,9 @@ The overlay thinks in peers, the transport in links; a peer may have two for a m
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
+from meshcrdt.base.ids import PeerId
 from meshcrdt.base.tree import Tree
 from meshcrdt.errors import MalformedTree
 from meshcrdt.topology.dialer import Dialer
@@ -20,10 +21,19 @@ from meshcrdt.topology.overlay_wire import to_tree
 class NeighbourLinks:
     """Stands between the overlay of one node and its links and dials."""
 
-    def __init__(self, links: Links, overlay: Overlay, dialer: Dialer) -> None:
+    def __init__(
+        self,
+        links: Links,
+        overlay: Overlay,
+        dialer: Dialer,
+        *,
+        parted: Callable[[PeerId, str, float], None],
+    ) -> None:
+        """Make one; `parted` is told of each peer whose last link this end gives up."""
         self._links = links
         self._overlay = overlay
         self._dialer = dialer
+        self._parted = parted
 
     def received(
         self, link: int, message: tuple[Tree, ...], now: float
@@ -53,12 +63,19 @@ class NeighbourLinks:
         outputs: list[TopologyOutput] = []
         for output in said:
             if isinstance(output, Drop):
-                for entry in [e for e in self._links.entries() if e.peer == output.peer]:
-                    self._links.closed(entry.link)
-                    self._dialer.lost(entry.peer, now, lived_s=now - entry.opened_at)
-                    outputs.append(CloseLink(entry.link, output.reason))
+                outputs.extend(self._drop(output, now))
                 continue
             link = self._links.link_to(output.peer)
             if link is not None:
                 outputs.append(ToLink(link, to_tree(output.message)))
+        return outputs
+
+    def _drop(self, output: Drop, now: float) -> list[TopologyOutput]:
+        outputs: list[TopologyOutput] = []
+        for entry in [e for e in self._links.entries() if e.peer == output.peer]:
+            self._links.closed(entry.link)
+            self._dialer.lost(entry.peer, now, lived_s=now - entry.opened_at)
+            outputs.append(CloseLink(entry.link, output.reason))
+        if outputs:
+            self._parted(output.peer, output.reason, now)
         return outputs

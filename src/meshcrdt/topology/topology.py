@@ -93,7 +93,9 @@ class Topology(Reading):
                 rtt_s=self._links.rtt_s,
             ),
         )
-        self._neighbour_links = NeighbourLinks(self._links, self._overlay, self._dialer)
+        self._neighbour_links = NeighbourLinks(
+            self._links, self._overlay, self._dialer, parted=self._agreed_to_part
+        )
         self._detector = Detector(
             me=me,
             epoch=epoch,
@@ -303,6 +305,8 @@ class Topology(Reading):
             raise InternalError("a peer is advertised that has no link")
         if self._neighbours != self._links.peers():
             raise InternalError("the neighbours are not the peers that have a link")
+        if self._detector.liveness.linked_peers() != self._neighbours:
+            raise InternalError("the peers taken for linked are not those that have a link")
         if self._me in self._neighbours:
             raise InternalError("this node is its own neighbour")
 
@@ -338,6 +342,9 @@ class Topology(Reading):
 
     def _reaches(self, peer: PeerId) -> bool:
         return self._detector.reach.near(peer)
+
+    def _agreed_to_part(self, peer: PeerId, reason: str, now: float) -> None:
+        self._detector.unlinked(peer, f"its last link ended: {reason}", now, Parting.AGREED)
 
     def _lost(self, entry: LinkEntry, reason: str, now: float) -> None:
         if self._links.link_to(entry.peer) is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from meshcrdt.errors import UsageError
+from meshcrdt.errors import InternalError, UsageError
 from meshcrdt.topology.adverts import Advert
 from meshcrdt.topology.directory import Standing
 from meshcrdt.topology.links import Direction
@@ -377,3 +377,28 @@ def test_opening_a_link_number_twice_is_refused_and_changes_nothing(world: World
             encrypted=True, now=world.now,
         )  # fmt: skip
     assert node.statistics() == before
+
+
+def test_a_link_that_this_node_gives_up_counts_as_gone_and_blames_nobody(world: World):
+    node = world.add(1)
+    for number in range(2, 13):
+        world.do(1, node.member_changed(peer_id(number), record(number), world.now))
+    world.add(2)
+    opened = node.link_opened(
+        1, peer_id(2), direction=Direction.ACCEPTED, address="mem://from-2", transport="mem",
+        encrypted=True, now=world.now,
+    )  # fmt: skip
+    world.do(1, opened)
+    assert node.state(peer_id(2)) is PeerState.ALIVE
+    closed: list[object] = []
+    while not closed and world.now < 110:
+        world.now += 0.25
+        world.do(1, node.saw_traffic(1, world.now))
+        outputs = node.handle_timeout(world.now)
+        closed = [o for o in outputs if isinstance(o, CloseLink) and o.link == 1]
+    assert closed, "nobody asked on it, so it was a contact"
+    assert not node.neighbours()
+    node.check()
+    node._detector.liveness.linked(peer_id(3), epoch())
+    with pytest.raises(InternalError, match="linked"):
+        node.check()
