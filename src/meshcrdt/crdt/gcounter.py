@@ -70,8 +70,11 @@ class GCounter(CanonicalValue):
 
     def join(self, other: Self) -> Self:
         """Return the entry-wise maximum."""
-        merged = dict(self._totals)
-        for origin, total in other._totals.items():
+        large, small = self._totals, other._totals
+        if len(large) < len(small):
+            large, small = small, large
+        merged = dict(large)
+        for origin, total in small.items():
             if total > merged.get(origin, 0):
                 merged[origin] = total
         return self._make(merged)

@@ -95,8 +95,11 @@ class OriginMap(CanonicalValue):
 
     def join(self, other: Self) -> Self:
         """Return, for each origin, the entry with the greater (epoch, seq)."""
-        merged = dict(self._entries)
-        for origin, entry in other._entries.items():
+        large, small = self._entries, other._entries
+        if len(large) < len(small):
+            large, small = small, large
+        merged = dict(large)
+        for origin, entry in small.items():
             held = merged.get(origin)
             if held is None or not _at_most(entry, held):
                 merged[origin] = entry

@@ -7,7 +7,7 @@ however much it was: contexts, deltas and their trees cost the number of gaps.
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from typing import TypeAlias
@@ -15,6 +15,9 @@ from typing import TypeAlias
 Runs: TypeAlias = tuple[int, ...]
 
 NO_RUNS: Runs = ()
+
+INSERTED_MAX = 16
+"""Bounds that are put in one run after the other; more are merged in one go."""
 
 
 def runs_of(numbers: Iterable[int]) -> Runs:
@@ -48,8 +51,28 @@ def union(one: Runs, two: Runs) -> Runs:
     low, last = two[0], one[-1]
     if low > last:
         return one + two if low > last + 1 else one[:-1] + two[1:]
-    if len(one) == 2 and last >= two[-1]:
-        return one
+    large, small = (one, two) if len(one) >= len(two) else (two, one)
+    if len(small) > INSERTED_MAX:
+        return _merged(large, small)
+    for low, high in pairs(small):
+        large = _inserted(large, low, high)
+    return large
+
+
+def _inserted(runs: Runs, low: int, high: int) -> Runs:
+    """Return the runs with one more: a search and a copy, however many there are."""
+    # From the first run that ends at `low` - 1 or later to the last that begins by `high` + 1.
+    first = bisect_left(runs, low - 1) & ~1
+    after = bisect_right(runs, high + 1)
+    after += after & 1
+    if first < after:
+        low, high = min(low, runs[first]), max(high, runs[after - 1])
+        if after - first == 2 and runs[first:after] == (low, high):
+            return runs
+    return (*runs[:first], low, high, *runs[after:])
+
+
+def _merged(one: Runs, two: Runs) -> Runs:
     made: list[int] = []
     for low, high in sorted((*pairs(one), *pairs(two))):
         if made and low <= made[-1] + 1:
