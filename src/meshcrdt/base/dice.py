@@ -22,6 +22,11 @@ class Dice:
         self._seed = seed
         self._random = Random(int.from_bytes(hashlib.blake2b(seed).digest(), "big"))
 
+    @property
+    def seed(self) -> bytes:
+        """Return what these dice were made from, so that a trace can be replayed."""
+        return self._seed
+
     def fork(self, label: str) -> Dice:
         """Return independent dice, determined by this seed and the label alone."""
         return Dice(hashlib.blake2b(self._seed + b"/" + label.encode()).digest())

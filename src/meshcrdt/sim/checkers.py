@@ -19,6 +19,7 @@ from meshcrdt.sim.host import Host
 from meshcrdt.sim.ledger import (
     CHANNEL,
     COUNTER,
+    ENDPOINTS,
     NAMES,
     PEERS,
     PRESENT,
@@ -204,8 +205,8 @@ def _read(host: Host, channel: str, key: bytes) -> bytes | None:
     node = host.node
     if node is None:
         return None
-    if channel == CHANNEL:
-        return node.get(CHANNEL, key)
+    if channel not in (NAMES, PEERS, ENDPOINTS):
+        return node.get(channel, key)
     text = key.decode()
     if channel == NAMES:
         return ",".join(node.lookup_name(text, host.time())).encode() or None

@@ -22,17 +22,17 @@ _positive: Any = validators.gt(0)
 
 def share(default: float = 0.0) -> Any:
     """Declare a probability, or a part of a whole."""
-    return field(default=default, validator=_share)
+    return field(default=default, validator=_share, metadata={"kind": "share"})
 
 
 def seconds(default: float = 0.0) -> Any:
     """Declare a time that may be zero, which switches something off."""
-    return field(default=default, validator=_not_negative)
+    return field(default=default, validator=_not_negative, metadata={"kind": "seconds"})
 
 
 def duration(default: float) -> Any:
     """Declare a time that may not be zero."""
-    return field(default=default, validator=_positive)
+    return field(default=default, validator=_positive, metadata={"kind": "seconds"})
 
 
 def count(default: int = 0) -> Any:
@@ -116,7 +116,7 @@ class Faults:
     clock_jump_every_s: float = seconds()
     clock_jump_max_s: float = duration(262.0)
     # disks
-    disk_s: float = field(default=0.002, validator=_not_negative)
+    disk_s: float = seconds(0.002)
     disk_stall_share: float = share()
     disk_error_every_s: float = seconds()
     """EIO: a disk refuses everything until its host starts again, `down_for_s` later."""

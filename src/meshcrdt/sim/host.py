@@ -32,6 +32,7 @@ from meshcrdt.node.events import (
 from meshcrdt.node.node import Node
 from meshcrdt.sim.clockwork import Clockwork
 from meshcrdt.sim.disk import Disk
+from meshcrdt.sim.trace import Recorder
 from meshcrdt.topology.links import Direction
 from meshcrdt.trust.hello import Hello
 from meshcrdt.trust.identity import Identity
@@ -42,10 +43,6 @@ class Step(Enum):
 
     TALK = "talk"
     STATE = "state"
-
-
-LOADED = "load"
-TICKED = "deadline"
 
 
 class Wire(Protocol):
@@ -92,8 +89,8 @@ class Host:
         self.on_store_failed: Callable[[Host], None] = lambda host: None
         self.on_changed: Callable[[Host, Changed], None] | None = None
         """Told which keys this host began to see otherwise, while the turn goes on."""
-        self.on_turn: Callable[[Host, object, list[Effect]], None] | None = None
-        """Told every turn: an event, LOADED or TICKED, and the effects that came of it."""
+        self.recorder: Recorder | None = None
+        """Writes down every turn."""
         self.hearing: int | None = None
         """The link whose frame this turn is about."""
         self.ahead_s = 0.0
@@ -123,10 +120,15 @@ class Host:
         self.disk.apply(rows)  # written and fsynced before the process says anything
         self.genesis = self.genesis or read_genesis(self.disk.tables)
         self._wake_at = None
-        self.node = Node(self._birth_config(epoch), self.dice.fork(f"boot {self.boots}"))
+        dice = self.dice.fork(f"boot {self.boots}")
+        self.node = Node(self._birth_config(epoch), dice)
         self.clock.trace(self.name, "start", epoch.counter)
         tables = {name: dict(rows_) for name, rows_ in self.disk.tables.items()}
-        self._act(LOADED, self.node.load(tables, self.time()))
+        effects = self.node.load(tables, self.time())
+        if self.recorder is not None:
+            config = self.node.config
+            self.recorder.born(self.name, config, dice, self.disk.tables, effects, self.time())
+        self._act(effects)
 
     def time(self) -> float:
         """Return what this host's clock shows; its node knows no other time."""
@@ -141,7 +143,10 @@ class Host:
             self._arm()
 
     def _birth_config(self, epoch: Epoch) -> NodeConfig:
-        return evolve(self._birth(self), epoch=epoch)
+        config = evolve(self._birth(self), epoch=epoch)
+        if self.recorder is None:
+            return config
+        return evolve(config, identity=self.recorder.tap(self.name, config.identity))
 
     def crash(self) -> None:
         """Kill the process and whatever its disk had not finished."""
@@ -192,7 +197,10 @@ class Host:
         if isinstance(event, StoreFailed):
             self.on_store_failed(self)
         self.hearing = event.link if isinstance(event, FrameReceived) else None
-        self._act(event, self.node.handle(event, self.time()))
+        effects = self.node.handle(event, self.time())
+        if self.recorder is not None:
+            self.recorder.handled(self.name, event, effects, self.time())
+        self._act(effects)
         self.hearing = None
 
     def _tick(self, boots: int, when: float) -> None:
@@ -207,13 +215,14 @@ class Host:
             self._arm()  # what the alarm was set for is done, or put off
             return
         self.clock.trace(self.name, "tick")
-        self._act(TICKED, self.node.handle_timeout(self.time()))
+        effects = self.node.handle_timeout(self.time())
+        if self.recorder is not None:
+            self.recorder.timed_out(self.name, effects, self.time())
+        self._act(effects)
 
     # --- performing ----------------------------------------------------------------------
 
-    def _act(self, event: object, effects: list[Effect]) -> None:
-        if self.on_turn is not None:
-            self.on_turn(self, event, effects)
+    def _act(self, effects: list[Effect]) -> None:
         moved = any(isinstance(effect, Persist | Changed | Reply) for effect in effects)
         self._perform(effects)
         self.on_step(self, Step.STATE if moved else Step.TALK)

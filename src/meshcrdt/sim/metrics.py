@@ -161,6 +161,14 @@ class Tracker:
             for index in running
         )
 
+    def spread(self) -> list[tuple[float, float]]:
+        """Return after how many seconds each hundredth of the deliveries had happened."""
+        delays = sorted(self._delays)
+        if not delays:
+            return []
+        shares = [hundredth / 100 for hundredth in range(101)]
+        return [(round(delays[int(share * (len(delays) - 1))], 6), share) for share in shares]
+
     def figures(self, hosts: Sequence[Host]) -> dict[str, float | int | None]:
         """Return what is known of the messages, judged by what the hosts hold now."""
         acknowledged = [message for message in self.messages if message.acknowledged]

@@ -27,6 +27,8 @@ class Report:
     partitions: int = 0
     converged_after_s: float | None = None
     measured: Measured = field(factory=Measured)
+    spread: list[tuple[float, float]] = field(factory=list)
+    """Which share of the deliveries had happened so many seconds after they were sent."""
     verdicts: list[Verdict] = field(factory=list)
     """What was expected, and whether it held."""
 

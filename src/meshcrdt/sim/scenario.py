@@ -82,7 +82,7 @@ class Region:
     name: str
     latitude: float = field(validator=[validators.ge(-90), validators.le(90)])
     longitude: float = field(validator=[validators.ge(-180), validators.le(180)])
-    weight: float = duration(1.0)
+    weight: float = field(default=1.0, validator=validators.gt(0))
 
 
 @frozen(kw_only=True)
@@ -157,7 +157,7 @@ class Scenario:
     regions: tuple[Region, ...] = ()
     """With them a delay follows from the distance."""
     region_losses: tuple[RegionLoss, ...] = ()
-    bandwidth_bytes_s: float = seconds()
+    bandwidth_bytes_s: float = field(default=0.0, validator=validators.ge(0))
     """What a link carries in each direction; zero means any amount."""
     traffic: Traffic | None = None
     steps: tuple[Step, ...] = ()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from attrs import frozen
+from attrs import define, field
 
 from meshcrdt.base.dice import Dice
 from meshcrdt.base.ids import PeerId
@@ -28,15 +28,18 @@ RARELY = 0.02
 """The share of commands that change whom a host dials."""
 
 
-@frozen
+@define
 class Increment:
     """Adds one for a host; a class and not a function, so that its repr is the same each run."""
 
     origin: PeerId
+    returned: GCounter | None = field(default=None, repr=False)
+    """What it returned last, for a trace."""
 
     def __call__(self, counter: GCounter) -> GCounter:
         """Return the delta."""
-        return counter.increment(self.origin)
+        self.returned = counter.increment(self.origin)
+        return self.returned
 
 
 class Workload:

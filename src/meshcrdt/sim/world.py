@@ -30,6 +30,7 @@ from meshcrdt.sim.scenario import Scenario
 from meshcrdt.sim.seats import Seats
 from meshcrdt.sim.stage import Stage, wall_of
 from meshcrdt.sim.steps import Shape
+from meshcrdt.sim.trace import Recorder
 from meshcrdt.sim.traffic import Sender
 from meshcrdt.sim.watchman import Watchman
 from meshcrdt.sim.workload import DOMAIN, Workload
@@ -228,6 +229,11 @@ class World:
         """
         self.workload.ask(host, make, then)
 
+    def record(self, recorder: Recorder) -> None:
+        """Write down every turn of every host from now on; call before `run`."""
+        for host in self.hosts:
+            host.recorder = recorder
+
     def add_checker(self, checker: Checker) -> None:
         """Look at the whole world once a virtual second; what it yields are violations."""
         self._checkers.append(checker)
@@ -340,6 +346,7 @@ class World:
         self.watchman.end()
         self._asked()
         self.report.measured = self._measure()
+        self.report.spread = self.tracker.spread()
         self.report.verdicts = list(judge(self.scenario.expect, asdict(self.report.measured)))
         self.report.trace_hash = self.clock.trace_hash
         self.report.steps = self.clock.steps

@@ -1,0 +1,1 @@
+"""The simulator's shell: files, processes and plots, which the simulator itself never touches."""

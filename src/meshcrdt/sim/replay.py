@@ -1,0 +1,294 @@
+"""Gives the events of a trace to nodes again, and compares what they do.
+
+The nodes of a trace signed with keys that no trace holds. A node that replays one is given
+the recorded signature of exactly what was signed then, after that was verified under the
+recorded public key; what it would sign beside that is a difference. So effects are compared
+byte for byte, signatures included, and nobody needs a key to replay an incident.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import zip_longest
+from typing import Any
+
+from attrs import define, evolve, frozen
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+from meshcrdt.abc import Lattice
+from meshcrdt.base.dice import Dice
+from meshcrdt.base.ids import Epoch, PeerId
+from meshcrdt.base.limits import DEFAULT_LIMITS
+from meshcrdt.crdt import registry
+from meshcrdt.errors import MeshError, UsageError
+from meshcrdt.ipam.genesis import Genesis
+from meshcrdt.node import events
+from meshcrdt.node.config import NodeConfig
+from meshcrdt.node.node import Node
+from meshcrdt.sim import trace
+from meshcrdt.topology.dialer import Discovery
+from meshcrdt.topology.links import Direction
+from meshcrdt.trust.hello import Hello
+from meshcrdt.trust.identity import Identity, peer_id, verify
+from meshcrdt.wire import decode
+
+RECORDS: Mapping[str, type[Any]] = {
+    kind.__name__: kind
+    for kind in (
+        events.LinkOpened,
+        events.LinkClosed,
+        events.DialFailed,
+        events.FrameReceived,
+        events.Persisted,
+        events.StoreFailed,
+        events.Put,
+        events.Delete,
+        events.AwaitReceipt,
+        events.Allocate,
+        events.Claim,
+        events.Release,
+        events.SetName,
+        events.SetWorkload,
+        events.Connect,
+        events.Forget,
+        events.Leave,
+        events.Drain,
+        Hello,
+    )
+}
+ENUMS = {kind.__name__: kind for kind in (Direction, events.Durability, events.Targets)}
+PEER_FIELDS = ("peer", "targets")
+SHOWN_MAX = 300
+
+
+class Keyless(Identity):
+    """An identity without a key: it knows what was signed once, and signs nothing else."""
+
+    __slots__ = ("_proofs", "verified")
+
+    def __init__(self, public: bytes) -> None:
+        self._public = public
+        self._peer = peer_id(public)
+        self._proofs: dict[str, bytes] = {}
+        self.verified = 0
+
+    @property
+    def seed(self) -> bytes:
+        """Refuse: there is none."""
+        raise UsageError("an identity of a trace has no key")
+
+    @property
+    def noise_static(self) -> X25519PrivateKey:
+        """Refuse: there is none."""
+        raise UsageError("an identity of a trace has no key")
+
+    def learn(self, signed: Iterable[Sequence[str]]) -> None:
+        """Take what the trace says was signed."""
+        self._proofs.update((what, bytes.fromhex(proof)) for what, proof in signed)
+
+    def sign(self, domain: str, message: bytes) -> bytes:
+        """Return the signature that was recorded; raises Unsigned for what was not signed."""
+        proof = self._proofs.get(trace.fingerprint(domain, message))
+        if proof is None:
+            raise Unsigned(
+                f"it signs {len(message)} bytes for {domain!r} that were not signed then"
+            )
+        if not verify(self._public, domain, message, proof):
+            raise Unsigned(f"the recorded signature for {domain!r} does not verify")
+        self.verified += 1
+        return proof
+
+
+class Unsigned(UsageError):
+    """The node would sign something else than it did."""
+
+
+@frozen
+class Difference:
+    """Where a node first did something else than was recorded."""
+
+    line: int
+    node: str
+    at: float
+    recorded: str
+    replayed: str
+
+    def __str__(self) -> str:
+        return (
+            f"line {self.line}, {self.node} at {self.at:.3f}: recorded {self.recorded}, "
+            f"replayed {self.replayed}"
+        )
+
+
+@define
+class Replayed:
+    """What a replay showed."""
+
+    nodes: int = 0
+    turns: int = 0
+    signatures: int = 0
+    """How many recorded signatures were asked for again, and verified."""
+    difference: Difference | None = None
+
+
+def replay(lines: Iterable[str], *, node: str | None = None, name: str = "trace") -> Replayed:
+    """Replay a trace, of all its nodes or of one; stops at the first difference.
+
+    Raises UsageError, naming the line, for what is no trace, for a node that is not in it, and
+    for a change whose function's result the trace does not hold.
+    """
+    found = Replayed()
+    players: dict[str, _Player] = {}
+    for number, line in enumerate(lines, 1):
+        try:
+            told = json.loads(line)
+            if number == 1:
+                _check_header(told)
+                continue
+            if node is not None and told["node"] != node:
+                continue
+            if told["do"] == trace.BORN:
+                players[told["node"]] = _Player(told)
+                found.nodes += 1
+            player = players[told["node"]]
+            done = player.play(told)
+        except Unsigned as error:
+            found.difference = Difference(number, told["node"], told["at"], "otherwise", str(error))
+            break
+        except (KeyError, TypeError, ValueError, IndexError, MeshError) as error:
+            raise UsageError(f"{name}, line {number}: {_why(error)}") from error
+        found.turns += 1
+        found.difference = player.compare(number, told, done)
+        if found.difference is not None:
+            break
+    found.signatures = sum(player.verified for player in players.values())
+    if not found.nodes:
+        raise UsageError(f"{name} has no node {node!r}" if node else f"{name} is empty")
+    return found
+
+
+def _check_header(told: Any) -> None:
+    if not isinstance(told, dict) or told.get("trace") != trace.FORMAT:
+        raise UsageError(f"this is no trace of format {trace.FORMAT}")
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, MeshError):
+        return str(error)
+    return f"this is no line of a trace ({type(error).__name__}: {error})"
+
+
+class _Player:
+    """One node of a trace."""
+
+    def __init__(self, born: dict[str, Any]) -> None:
+        told = born["config"]
+        counter, instance = told["epoch"]
+        self._identity = Keyless(bytes.fromhex(told["public"]))
+        self._identity.learn(born["signed"])
+        genesis = told["genesis"]
+        config = NodeConfig(
+            identity=self._identity,
+            epoch=Epoch(counter, bytes.fromhex(instance)),
+            genesis=None if genesis is None else Genesis.from_tree(decode(bytes.fromhex(genesis))),
+            name=told["name"],
+            advertise=tuple(told["advertise"]),
+            peers=tuple(told["peers"]),
+            discovery=Discovery[told["discovery"]],
+            trusted=tuple(told["trusted"]),
+            underlay=tuple(told["underlay"]),
+            domain=told["domain"],
+            limits=evolve(DEFAULT_LIMITS, **told["limits"]),
+        )
+        self._node = Node(config, Dice(bytes.fromhex(born["dice"])))
+
+    @property
+    def verified(self) -> int:
+        """How many signatures were verified."""
+        return self._identity.verified
+
+    def play(self, told: dict[str, Any]) -> Any:
+        """Do one turn; returns what came of it, packed."""
+        now = told["at"]
+        self._identity.learn(told["signed"])
+        match told["do"]:
+            case trace.BORN:
+                tables = {
+                    table: {bytes.fromhex(key): bytes.fromhex(value) for key, value in rows}
+                    for table, rows in told["tables"].items()
+                }
+                return trace.pack(self._node.load(tables, now))
+            case trace.HANDLE:
+                return trace.pack(self._node.handle(unpack(told["event"]), now))
+            case trace.TIMEOUT:
+                return trace.pack(self._node.handle_timeout(now))
+            case other:
+                raise UsageError(f"{other!r} is nothing that a node does")
+
+    def compare(self, line: int, told: dict[str, Any], done: Any) -> Difference | None:
+        """Return the first difference between what was recorded and what was done."""
+        for recorded, replayed in _differences(told["effects"], done):
+            return Difference(line, told["node"], told["at"], _shown(recorded), _shown(replayed))
+        return None
+
+
+def _differences(recorded: Any, replayed: Any) -> Iterator[tuple[Any, Any]]:
+    if recorded == replayed:
+        return
+    if isinstance(recorded, list) and isinstance(replayed, list):
+        for one, other in zip_longest(recorded, replayed, fillvalue="nothing"):
+            yield from _differences(one, other)
+    elif isinstance(recorded, dict) and isinstance(replayed, dict):
+        if recorded.keys() != replayed.keys():
+            yield recorded, replayed
+        else:
+            for key, value in recorded.items():
+                yield from _differences(value, replayed[key])
+    else:
+        yield recorded, replayed
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= SHOWN_MAX else text[:SHOWN_MAX] + "…"
+
+
+def unpack(value: Any) -> Any:
+    """Return what `pack` was given; raises UsageError or KeyError for what it never makes."""
+    if isinstance(value, list):
+        return tuple(unpack(item) for item in value)
+    if not isinstance(value, dict):
+        return value
+    if "hex" in value:
+        return bytes.fromhex(value["hex"])
+    if "enum" in value:
+        return ENUMS[value["enum"]][value["name"]]
+    if value.get("is") == "Mutate":
+        return _mutate(value)
+    told = {key: unpack(item) for key, item in value.items() if key != "is"}
+    for key in PEER_FIELDS:
+        if isinstance(told.get(key), bytes):
+            told[key] = PeerId(told[key])
+        elif isinstance(told.get(key), tuple):
+            told[key] = tuple(PeerId(raw) for raw in told[key])
+    if "epoch" in told:
+        told["epoch"] = Epoch(*told["epoch"])
+    return RECORDS[value["is"]](**told)
+
+
+def _mutate(value: dict[str, Any]) -> events.Mutate:
+    lattice = registry.types.get(value["lattice"])
+    if lattice is None:
+        raise UsageError(
+            f"lattice type {value['lattice']!r} is not known here: import the module that "
+            "registers it, and replay from there"
+        )
+    delta = value["delta"]
+
+    def mutator(_: Any) -> Lattice:
+        if delta is None:
+            raise UsageError("the trace does not hold what the function of a Mutate returned")
+        return lattice.from_tree(decode(bytes.fromhex(delta)))
+
+    return events.Mutate(value["request"], value["channel"], lattice, mutator)
