@@ -73,7 +73,10 @@ class Network:
     def latency(self, source: Host, target: Host) -> float:
         """Roll the delay of one frame in seconds."""
         jitter = 0.0 if self.faultless else self.scenario.faults.jitter_s
-        return self.paths.latency_s(source.name, target.name) + self.dice.uniform(0.0, jitter)
+        latency = self.paths.latency_s(source.name, target.name)
+        if self.scenario.latency_spread:
+            latency *= 1.0 + self.dice.uniform(0.0, self.scenario.latency_spread)
+        return latency + self.dice.uniform(0.0, jitter)
 
     def reaches(self, source: Host, target: Host) -> bool:
         """Return True when the direction is not cut."""

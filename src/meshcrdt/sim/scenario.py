@@ -118,6 +118,8 @@ class Traffic:
     rounds: int = count()
     """How many rounds; zero means until the run ends."""
     timeout_s: float = duration(5.0)
+    over_s: float = seconds()
+    """The messages of a round are sent at random moments within this time."""
     size_bytes: int = count(32)
     channel: str = "sim/traffic"
     keys: int = count()
@@ -154,6 +156,8 @@ class Scenario:
         default=None, validator=validators.optional(validators.gt(0))
     )
     """With it each pair of hosts has a delay of its own between `latency_s` and this."""
+    latency_spread: float = share()
+    """Each frame takes longer by a random part of its delay, up to this share."""
     regions: tuple[Region, ...] = ()
     """With them a delay follows from the distance."""
     region_losses: tuple[RegionLoss, ...] = ()

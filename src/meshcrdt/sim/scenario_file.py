@@ -58,6 +58,9 @@ CLUSTER = {
 """Key of [cluster] -> field of Scenario; `pace` chooses the limits beside."""
 
 
+NETWORK = ("latency", "spread", "loss", "jitter", "bandwidth", "region", "between")
+
+
 def read_scenario(text: str, *, name: str = "scenario", seed: int = 0) -> Scenario:
     """Read a scenario file; raises UsageError that names `name`, the key and what is accepted."""
     try:
@@ -148,9 +151,7 @@ class _Reader:
             raise UsageError(f"{self._name}: limits: {error}") from None
 
     def _network(self, table: dict[str, Any], faults: dict[str, Any]) -> dict[str, Any]:
-        self._unknown(
-            "network", table, ("latency", "loss", "jitter", "bandwidth", "region", "between")
-        )
+        self._unknown("network", table, NETWORK)
         values: dict[str, Any] = {}
         for key in ("loss", "jitter"):
             if key in table and key in faults:
@@ -165,6 +166,8 @@ class _Reader:
             values |= {"latency_s": low, "latency_max_s": high}
         elif latency is not None:
             values["latency_s"] = self._time(latency, "network.latency")
+        if "spread" in table:
+            values["latency_spread"] = self._share(table["spread"], "network.spread")
         if "bandwidth" in table:
             rate = self._of_kind(table["bandwidth"], int, "network.bandwidth")
             values["bandwidth_bytes_s"] = float(rate)

@@ -94,6 +94,11 @@ class Stage:
             self._world.clock.at(step.at_s, partial(self._perform, step))
         self._watch_whole("joined_seconds", self._joined)
 
+    @property
+    def quiet(self) -> bool:
+        """Return True when nothing is waited for any more."""
+        return all(watch.done_at is not None for watch in self.watches)
+
     def waits(self, host: Host) -> bool:
         """Return True while a host is held back."""
         return host in self._held_back

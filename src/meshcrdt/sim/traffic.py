@@ -27,33 +27,40 @@ class Sender:
         self._one = self._dice.choice(world.hosts)
         self._sent: dict[str, int] = {}
         self.rounds = 0
+        self._finished = False
 
     def begin(self) -> None:
         """Send the first round now, and the others as the scenario says."""
         self._round()
 
-    def _done(self) -> bool:
-        return self._world.over or bool(
-            self._traffic.rounds and self.rounds >= self._traffic.rounds
-        )
+    @property
+    def finished(self) -> bool:
+        """Return True when every round was sent and has ended."""
+        return self._finished
 
     def _round(self) -> None:
-        if self._done():
+        traffic, clock = self._traffic, self._world.clock
+        if self._world.over or (traffic.rounds and self.rounds >= traffic.rounds):
+            self._finished = True
             return
         self.rounds += 1
-        numbers = [number for host in self._senders() if (number := self._send(host)) is not None]
-        clock = self._world.clock
-        if self._traffic.every_s:
-            clock.after(self._traffic.every_s, self._round)
+        sent: list[int] = []
+        for host in self._senders():
+            if traffic.over_s:
+                clock.after(self._dice.uniform(0.0, traffic.over_s), self._send, host, sent)
+            else:
+                self._send(host, sent)
+        if traffic.every_s:
+            clock.after(traffic.every_s, self._round)
         else:
-            self._await(numbers, clock.now + self._traffic.timeout_s)
+            clock.after(traffic.over_s, self._await, sent, clock.now + traffic.timeout_s)
 
-    def _await(self, numbers: list[int], until: float) -> None:
+    def _await(self, sent: list[int], until: float) -> None:
         clock = self._world.clock
-        if clock.now >= until or self._world.tracker.everywhere(numbers):
+        if clock.now >= until or (sent and self._world.tracker.everywhere(sent)):
             self._round()
         else:
-            clock.after(LOOK_EVERY_S, lambda: self._await(numbers, until))
+            clock.after(LOOK_EVERY_S, self._await, sent, until)
 
     def _senders(self) -> list[Host]:
         running = [host for host in self._world.hosts if host.node is not None and not host.quiet]
@@ -65,10 +72,10 @@ class Sender:
             case Senders.MANY:
                 return [self._dice.choice(running)] if running else []
 
-    def _send(self, host: Host) -> int | None:
+    def _send(self, host: Host, numbers: list[int]) -> None:
         world, traffic = self._world, self._traffic
         if host.node is None or host.node.core is None:
-            return None  # it has not joined: nobody can ask it for anything yet
+            return  # it has not joined: nobody can ask it for anything yet
         sent = self._sent[host.name] = self._sent.get(host.name, 0) + 1
         key = f"{host.name}-m{sent % traffic.keys if traffic.keys else sent}".encode()
         number = world.tracker.sent(host, key)
@@ -78,4 +85,4 @@ class Sender:
             world.tracker.messages[number].acknowledged = isinstance(outcome, Written)
 
         world.ask(host, lambda request: Put(request, traffic.channel, key, value), answered)
-        return number
+        numbers.append(number)

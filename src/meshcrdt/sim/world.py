@@ -98,6 +98,7 @@ class World:
         self._seats = Seats(scenario)
         self._configure = configure
         self._checkers: list[Checker] = []
+        self._sender: Sender | None = None
         self.network.walls += self._seats.walls
         self.hosts = [self._make_host(f"n{index + 1}") for index in range(scenario.nodes)]
         self.workload = Workload(
@@ -137,7 +138,7 @@ class World:
             self.clock.at(scenario.warm_up_s, self._begin)
         else:
             self._begin()
-        self.clock.run_until(scenario.duration_s)
+        self._live()
         self.gauge.end()
         self._heal()
         self._settle()
@@ -152,7 +153,21 @@ class World:
             self.every(self.scenario.command_every_s, self.workload.one)
         faults.begin(self)
         if self.scenario.traffic is not None:
-            Sender(self, self.scenario.traffic).begin()
+            self._sender = Sender(self, self.scenario.traffic)
+            self._sender.begin()
+
+    def _live(self) -> None:
+        """Let everything happen; a scenario that only sends its rounds ends after the last."""
+        end = self.scenario.duration_s
+        if self.scenario.traffic is None or not self.scenario.traffic.rounds:
+            self.clock.run_until(end)
+            return
+        last_step = max((step.at_s for step in self.scenario.steps), default=0.0)
+        while self.clock.now < end:
+            self.clock.run_until(min(end, self.clock.now + 1.0))
+            done = self._sender is not None and self._sender.finished
+            if done and self.clock.now > last_step and self.stage.quiet:
+                break
 
     # --- making --------------------------------------------------------------------------
 
