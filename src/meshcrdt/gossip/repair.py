@@ -102,6 +102,7 @@ class Repair:
         if self._is_full() or link in self._full_links():
             self._enqueue(key, link)
             return
+        self._queue.pop(key, None)  # it may have waited for a link that was full
         now = context.now
         self._asked[key] = _Asked(link, now, now + context.limits.fetch_timeout_s, tries)
         context.send(link, Lane.REPAIR, Want(key, context.holdings.ref(key)))

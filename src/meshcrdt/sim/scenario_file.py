@@ -54,6 +54,7 @@ CLUSTER = {
     "commands_every": "command_every_s",
     "ranges": "universes",
     "round": "round_s",
+    "trace": "trace",
 }
 """Key of [cluster] -> field of Scenario; `pace` chooses the limits beside."""
 
@@ -194,7 +195,7 @@ class _Reader:
 
     def _record(self, kind: type[R], table: dict[str, Any], where: str) -> R:
         """Return a record whose fields are the keys of a table; `_s` is not written."""
-        by_key = {each.name.removesuffix("_s"): each for each in fields(resolve_types(kind))}
+        by_key = {_key(each.name): each for each in fields(resolve_types(kind))}
         self._unknown(where, table, by_key)
         values = {
             by_key[key].name: self._value(by_key[key], value, f"{where}.{key}")
@@ -253,6 +254,11 @@ class _Reader:
         if isinstance(number, int | float) and not isinstance(number, bool) and 0 <= number <= 1:
             return float(number)
         raise self._wrong(where, value, accepted)
+
+
+def _key(name: str) -> str:
+    """Return how a field is written: a file says units beside its numbers."""
+    return "size" if name == "size_bytes" else name.removesuffix("_s")
 
 
 def _reason(error: Exception) -> str:
