@@ -240,7 +240,11 @@ _REST: tuple[tuple[str, float, dict[str, tuple[float, float]]], ...] = (
     (
         "black holes",
         0.15,
-        {"black_hole_every_s": (60.0, 200.0), "black_hole_bytes": (200, 4_000)},
+        {
+            "black_hole_every_s": (60.0, 200.0),
+            "black_hole_for_s": (5.0, 60.0),
+            "black_hole_bytes": (200, 4_000),
+        },
     ),
     ("kills at writes", 0.2, {"kill_at_write": (0.0, 0.01)}),
     ("restart storms", 0.1, {"storm_every_s": (100.0, 300.0)}),

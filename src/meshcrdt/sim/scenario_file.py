@@ -272,7 +272,7 @@ def plain(scenario: Scenario) -> dict[str, Any]:
     def simple(_: object, __: object, value: Any) -> Any:
         return value.value if isinstance(value, Enum) else value
 
-    whole = asdict(scenario, value_serializer=simple)
+    whole = asdict(scenario, value_serializer=simple, retain_collection_types=False)
     pace = Pace.PUBLISHED if scenario.limits == Pace.PUBLISHED.limits else Pace.SLOW
     default = asdict(pace.limits)
     whole["limits"] = {

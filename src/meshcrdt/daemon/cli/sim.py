@@ -12,7 +12,7 @@ import click
 
 from meshcrdt.daemon.cli.app import Common, common_options, example_text, verb
 from meshcrdt.daemon.cli.parameters import Checked
-from meshcrdt.daemon.exits import ExitCode
+from meshcrdt.daemon.exits import CommandError
 
 RUN_EXAMPLE = "meshcrdt sim run partition-heal --seed 7 --nodes 20"
 
@@ -52,7 +52,10 @@ NODES = click.option(
 )
 SAVE = click.option("--save", metavar="FILE", help="Write the result there as JSON, too.")
 PLOT = click.option(
-    "--plot", metavar="FILE", type=Checked("plot", _plot), help="Draw the result: .svg or .png."
+    "--plot",
+    metavar="FILE",
+    type=Checked("plot", _plot),
+    help="Draw the result: .svg, .png or .pdf.",
 )
 
 
@@ -184,7 +187,7 @@ def replay(common: Common, trace: str, node: str | None) -> None:
     value = runs.replay(trace, node=node)
     common.emit(value, lambda: runs.replay_text(value))
     if not value["same"]:
-        raise click.exceptions.Exit(ExitCode.FAILED)
+        raise CommandError(f"trace {trace}: a node does something else than was recorded")
 
 
 def _finish(common: Common, value: dict[str, Any], save: str | None, plot: str | None) -> None:
@@ -201,7 +204,7 @@ def _finish(common: Common, value: dict[str, Any], save: str | None, plot: str |
 
     common.emit(value, lambda: result_text(value))
     if not value["held"]:
-        raise click.exceptions.Exit(ExitCode.FAILED)
+        raise CommandError(f"scenario {value['scenario']}: not everything held")
 
 
 for _command in (run, list_scenarios, compare, sweep, replay):
