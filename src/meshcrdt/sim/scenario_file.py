@@ -270,9 +270,11 @@ def plain(scenario: Scenario) -> dict[str, Any]:
     """Return a scenario as JSON can hold it; limits only where they are not those of its pace."""
 
     def simple(_: object, __: object, value: Any) -> Any:
+        if isinstance(value, tuple):
+            return list(value)
         return value.value if isinstance(value, Enum) else value
 
-    whole = asdict(scenario, value_serializer=simple, retain_collection_types=False)
+    whole = asdict(scenario, value_serializer=simple)
     pace = Pace.PUBLISHED if scenario.limits == Pace.PUBLISHED.limits else Pace.SLOW
     default = asdict(pace.limits)
     whole["limits"] = {
