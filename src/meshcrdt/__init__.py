@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from meshcrdt.mesh.mesh import Mesh
     from meshcrdt.mesh.open import open_mesh
     from meshcrdt.mesh.receipt import Receipt
+    from meshcrdt.mesh.recorder import TraceRecorder
     from meshcrdt.mesh.watch import ABSENT, Change, Lost, Snapshot
     from meshcrdt.node.events import Durability, Targets
     from meshcrdt.node.node import Node
@@ -98,6 +99,7 @@ _HOMES = {
     "Snapshot": "mesh.watch",
     "Targets": "node.events",
     "TimedOut": "ipam.outcomes",
+    "TraceRecorder": "mesh.recorder",
     "Unreachable": "ipam.outcomes",
     "UsageError": "errors",
     "open_mesh": "mesh.open",
@@ -147,6 +149,7 @@ __all__ = [
     "Snapshot",
     "Targets",
     "TimedOut",
+    "TraceRecorder",
     "Unreachable",
     "UsageError",
     "open_mesh",

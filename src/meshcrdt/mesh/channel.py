@@ -236,17 +236,24 @@ class _Mutator:
         self._lattice = lattice
         self._delta = delta
         self.failure: Exception | None = None
+        self.returned: Lattice | None = None
+        """What it gave the node, for a trace."""
+        self.refused: str | None = None
+        """Or why it gave nothing."""
 
     def __call__(self, value: Any) -> Any:
         if isinstance(self._delta, self._lattice):
+            self.returned = self._delta
             return self._delta
         try:
             delta = self._delta(value)
         except Exception as error:
             self.failure = error
-            raise UsageError(f"the function that makes the delta raised: {error!r}") from None
+            self.refused = f"the function that makes the delta raised: {error!r}"
+            raise UsageError(self.refused) from None
         if not isinstance(delta, self._lattice):
-            raise UsageError(
-                f"the function made a {type(delta).__name__}: {self._lattice.__name__} is accepted"
-            )
+            made = type(delta).__name__
+            self.refused = f"the function made a {made}: {self._lattice.__name__} is accepted"
+            raise UsageError(self.refused)
+        self.returned = delta
         return delta

@@ -28,6 +28,7 @@ from meshcrdt.mesh.keys import ENTROPY_BYTES, Keyring
 from meshcrdt.mesh.mesh import Mesh
 from meshcrdt.mesh.notices import NoticeBoard
 from meshcrdt.mesh.performer import Performer
+from meshcrdt.mesh.recorder import TraceRecorder
 from meshcrdt.mesh.requests import Requests
 from meshcrdt.mesh.statistics import ShellStatistics
 from meshcrdt.mesh.storekeeper import Storekeeper
@@ -64,7 +65,8 @@ class Shell:
         self._plan = plan
         self._listeners = listeners
         self._instrument = instrument
-        self.node = Node(config, Dice(secrets.token_bytes(ENTROPY_BYTES)))
+        make = instrument.node if isinstance(instrument, TraceRecorder) else Node
+        self.node = make(config, Dice(secrets.token_bytes(ENTROPY_BYTES)))
         self._inbox, self._outlet = trio.open_memory_channel[Event](INBOX_EVENTS_MAX)
         self.credentials = Credentials(config.identity, plan.security, plan.secret)
         self.storekeeper = Storekeeper(store, self._inbox)

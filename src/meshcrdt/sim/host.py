@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from enum import Enum
+from functools import partial
 from typing import Protocol
 
 from attrs import evolve
@@ -121,14 +122,12 @@ class Host:
         self.genesis = self.genesis or read_genesis(self.disk.tables)
         self._wake_at = None
         dice = self.dice.fork(f"boot {self.boots}")
-        self.node = Node(self._birth_config(epoch), dice)
+        config = self._birth_config(epoch)
+        make = Node if self.recorder is None else partial(self.recorder.node, self.name)
+        self.node = make(config, dice)
         self.clock.trace(self.name, "start", epoch.counter)
         tables = {name: dict(rows_) for name, rows_ in self.disk.tables.items()}
-        effects = self.node.load(tables, self.time())
-        if self.recorder is not None:
-            config = self.node.config
-            self.recorder.born(self.name, config, dice, self.disk.tables, effects, self.time())
-        self._act(effects)
+        self._act(self.node.load(tables, self.time()))
 
     def time(self) -> float:
         """Return what this host's clock shows; its node knows no other time."""
@@ -143,10 +142,7 @@ class Host:
             self._arm()
 
     def _birth_config(self, epoch: Epoch) -> NodeConfig:
-        config = evolve(self._birth(self), epoch=epoch)
-        if self.recorder is None:
-            return config
-        return evolve(config, identity=self.recorder.tap(self.name, config.identity))
+        return evolve(self._birth(self), epoch=epoch)
 
     def crash(self) -> None:
         """Kill the process and whatever its disk had not finished."""
@@ -197,10 +193,7 @@ class Host:
         if isinstance(event, StoreFailed):
             self.on_store_failed(self)
         self.hearing = event.link if isinstance(event, FrameReceived) else None
-        effects = self.node.handle(event, self.time())
-        if self.recorder is not None:
-            self.recorder.handled(self.name, event, effects, self.time())
-        self._act(effects)
+        self._act(self.node.handle(event, self.time()))
         self.hearing = None
 
     def _tick(self, boots: int, when: float) -> None:
@@ -215,10 +208,7 @@ class Host:
             self._arm()  # what the alarm was set for is done, or put off
             return
         self.clock.trace(self.name, "tick")
-        effects = self.node.handle_timeout(self.time())
-        if self.recorder is not None:
-            self.recorder.timed_out(self.name, effects, self.time())
-        self._act(effects)
+        self._act(self.node.handle_timeout(self.time()))
 
     # --- performing ----------------------------------------------------------------------
 

@@ -114,7 +114,7 @@ class Ledger:
         if written is not None:
             register, value = written
             self.registers.setdefault(register, Promise()).attempted(asked.request, value)
-        elif isinstance(command, events.Mutate):
+        elif isinstance(command, events.Mutate) and command.channel == COUNTER:
             self.counts.setdefault(asked.host, Count()).attempted += 1
         elif isinstance(command, events.Release):
             place = asked.host, command.workload
@@ -146,8 +146,8 @@ class Ledger:
                 self.registers[written[0]].acknowledged(reply.request)
         if isinstance(outcome, Written):
             self.written[host.name] = outcome
-            if isinstance(command, events.Mutate):
-                self.counts[host.name].acknowledged += 1
+            if isinstance(command, events.Mutate) and command.channel == COUNTER:
+                self.counts.setdefault(host.name, Count()).acknowledged += 1
         elif isinstance(outcome, Allocated) and isinstance(command, events.Allocate):
             self._allocated(host, command.workload, outcome.address)
         elif isinstance(outcome, Claimed) and isinstance(command, events.Claim):

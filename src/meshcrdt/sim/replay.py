@@ -100,6 +100,10 @@ class Keyless(Identity):
         return proof
 
 
+class MissingResult(Exception):
+    """A trace cannot be replayed from here: a function's result is not in it."""
+
+
 class Unsigned(UsageError):
     """The node would sign something else than it did."""
 
@@ -156,7 +160,7 @@ def replay(lines: Iterable[str], *, node: str | None = None, name: str = "trace"
         except Unsigned as error:
             found.difference = Difference(number, told["node"], told["at"], "otherwise", str(error))
             break
-        except (KeyError, TypeError, ValueError, IndexError, MeshError) as error:
+        except (KeyError, TypeError, ValueError, IndexError, MeshError, MissingResult) as error:
             raise UsageError(f"{name}, line {number}: {_why(error)}") from error
         found.turns += 1
         found.difference = player.compare(number, told, done)
@@ -174,7 +178,7 @@ def _check_header(told: Any) -> None:
 
 
 def _why(error: Exception) -> str:
-    if isinstance(error, MeshError):
+    if isinstance(error, MeshError | MissingResult):
         return str(error)
     return f"this is no line of a trace ({type(error).__name__}: {error})"
 
@@ -223,6 +227,9 @@ class _Player:
                 return trace.pack(self._node.handle(unpack(told["event"]), now))
             case trace.TIMEOUT:
                 return trace.pack(self._node.handle_timeout(now))
+            case trace.PULL:
+                told["effects"] = [told["frame"]]
+                return [trace.pack(self._node.next_frame(told["link"]))]
             case other:
                 raise UsageError(f"{other!r} is nothing that a node does")
 
@@ -287,8 +294,10 @@ def _mutate(value: dict[str, Any]) -> events.Mutate:
     delta = value["delta"]
 
     def mutator(_: Any) -> Lattice:
+        if value["refused"] is not None:
+            raise UsageError(value["refused"])
         if delta is None:
-            raise UsageError("the trace does not hold what the function of a Mutate returned")
+            raise MissingResult("the trace does not hold what the function of a Mutate returned")
         return lattice.from_tree(decode(bytes.fromhex(delta)))
 
     return events.Mutate(value["request"], value["channel"], lattice, mutator)

@@ -15,15 +15,17 @@ from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from typing import Any
 
-from attrs import asdict, fields, has
+from attrs import asdict, evolve, fields, has
 
 from meshcrdt.abc import Lattice
 from meshcrdt.base.dice import Dice
 from meshcrdt.base.limits import DEFAULT_LIMITS
 from meshcrdt.crdt import registry
 from meshcrdt.node.config import NodeConfig
+from meshcrdt.node.durable import Tables
 from meshcrdt.node.effects import Effect
-from meshcrdt.node.events import Mutate
+from meshcrdt.node.events import Event, Mutate
+from meshcrdt.node.node import Node
 from meshcrdt.trust.identity import Identity
 from meshcrdt.wire import encode
 
@@ -72,6 +74,7 @@ def _mutate(event: Mutate) -> dict[str, Any]:
         "channel": event.channel,
         "lattice": _lattice_name(event.lattice),
         "delta": encode(delta.to_tree()).hex() if isinstance(delta, Lattice) else None,
+        "refused": getattr(event.mutator, "refused", None),
     }
 
 
@@ -123,67 +126,65 @@ class Tapped(Identity):
         return signature
 
 
-class Recorder:
-    """Writes the turns of nodes, one line each; `write` is given each line without its end.
+class RecordedNode(Node):
+    """A node that writes down what goes in at its door and what comes out."""
 
-    A node that is recorded is born with the identity that `tap` returns.
-    """
+    def __init__(self, name: str, config: NodeConfig, dice: Dice, recorder: Recorder) -> None:
+        self._name = name
+        self._recorder = recorder
+        self._now = 0.0
+        self._seed = dice.seed
+        self._signed: list[list[str]] = []
+        super().__init__(evolve(config, identity=Tapped(config.identity, self._tell)), dice)
 
-    def __init__(self, write: Callable[[str], None], *, version: str) -> None:
-        self._write = write
-        self._signed: dict[str, list[list[str]]] = {}
-        write(json.dumps({"trace": FORMAT, "meshcrdt": version}))
+    def _tell(self, what: str, proof: bytes) -> None:
+        self._signed.append([what, proof.hex()])
 
-    def tap(self, name: str, identity: Identity) -> Identity:
-        """Return an identity whose signatures are written with the turn that made them."""
-        signed = self._signed.setdefault(name, [])
-        return Tapped(identity, lambda what, proof: signed.append([what, proof.hex()]))
-
-    def born(
-        self,
-        name: str,
-        config: NodeConfig,
-        dice: Dice,
-        tables: Mapping[str, Mapping[bytes, bytes]],
-        effects: Sequence[Effect],
-        now: float,
-    ) -> None:
-        """Write what a new process began with, and what it did when it had loaded that."""
+    def load(self, tables: Tables, now: float) -> list[Effect]:
+        """Load, and write down what."""
+        # Packed before: what is loaded may change hands.
         packed = {
             table: [[key.hex(), value.hex()] for key, value in sorted(rows.items())]
             for table, rows in sorted(tables.items())
         }
-        self._line(
-            name,
-            BORN,
-            now,
-            effects,
-            config=pack_config(config),
-            dice=dice.seed.hex(),
-            tables=packed,
-        )
+        effects = super().load(tables, now)
+        config = pack_config(self.config)
+        self._write(BORN, now, effects, config=config, dice=self._seed.hex(), tables=packed)
+        return effects
 
-    def handled(self, name: str, event: object, effects: Sequence[Effect], now: float) -> None:
-        """Write a turn."""
-        self._line(name, HANDLE, now, effects, event=pack(event))
+    def handle(self, event: Event, now: float) -> list[Effect]:
+        """Take an event, and write the turn down."""
+        effects = super().handle(event, now)
+        self._write(HANDLE, now, effects, event=pack(event))
+        return effects
 
-    def timed_out(self, name: str, effects: Sequence[Effect], now: float) -> None:
-        """Write a turn that a deadline began."""
-        self._line(name, TIMEOUT, now, effects)
+    def handle_timeout(self, now: float) -> list[Effect]:
+        """Let deadlines pass, and write the turn down."""
+        effects = super().handle_timeout(now)
+        self._write(TIMEOUT, now, effects)
+        return effects
 
-    def pulled(self, name: str, link: int, frame: bytes | None, now: float) -> None:
-        """Write that a link asked for a frame, and which one it was given."""
-        self._line(name, PULL, now, (), link=link, frame=pack(frame))
+    def next_frame(self, link: int) -> bytes | None:
+        """Give a link its next frame, and write down which."""
+        frame = super().next_frame(link)
+        self._write(PULL, self._now, (), link=link, frame=pack(frame))
+        return frame
 
-    def _line(self, name: str, do: str, now: float, effects: Sequence[Effect], **told: Any) -> None:
-        signed = self._signed.get(name, [])
-        line = {
-            "node": name,
-            "do": do,
-            "at": now,
-            **told,
-            "signed": list(signed),
-            "effects": pack(list(effects)),
-        }
-        signed.clear()
-        self._write(json.dumps(line, separators=(",", ":")))
+    def _write(self, do: str, now: float, effects: Sequence[Effect], **told: Any) -> None:
+        self._now = now
+        signed, self._signed = self._signed, []
+        line = {"node": self._name, "do": do, "at": now, **told, "signed": signed}
+        line["effects"] = pack(list(effects))
+        self._recorder.write(json.dumps(line, separators=(",", ":")))
+
+
+class Recorder:
+    """Makes nodes that are recorded; `write` is given each line without its end."""
+
+    def __init__(self, write: Callable[[str], None], *, version: str) -> None:
+        self.write = write
+        write(json.dumps({"trace": FORMAT, "meshcrdt": version}))
+
+    def node(self, name: str, config: NodeConfig, dice: Dice) -> Node:
+        """Return a node that is recorded; use it in the place of `Node(config, dice)`."""
+        return RecordedNode(name, config, dice, self)

@@ -1,4 +1,4 @@
-"""Floor 7: what we give embedders: laws and strategies for lattices, suites for shells.
+"""Floor 7: what we give embedders: laws and strategies for lattices and worlds, suites for shells.
 
 Hypothesis is asked for only when a name that needs it is used; the conformance suites of
 transports and stores are modules of their own and do without it.
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from meshcrdt.testing.history import History, LawBroken, Site, histories
     from meshcrdt.testing.laws import LAWS, check_laws, lattice_laws
     from meshcrdt.testing.strategies import elements, histories_of, trees
+    from meshcrdt.testing.worlds import scenarios
 
 _HOMES = {
     "History": "history",
@@ -24,6 +25,7 @@ _HOMES = {
     "histories": "history",
     "histories_of": "strategies",
     "lattice_laws": "laws",
+    "scenarios": "worlds",
     "trees": "strategies",
 }
 
@@ -37,6 +39,7 @@ __all__ = [
     "histories",
     "histories_of",
     "lattice_laws",
+    "scenarios",
     "trees",
 ]
 
