@@ -47,7 +47,7 @@ def test_messages_are_followed_to_everybody() -> None:
     assert measured.redundancy >= 0
     assert measured.seconds is not None
     assert measured.seconds >= 0.01
-    assert report.spread[0][0] <= report.spread[-1][0] <= measured.seconds
+    assert report.spread[0][0] <= report.spread[-1][0] <= measured.seconds + 0.001
     assert measured.bytes_per_node_second > 0
 
 

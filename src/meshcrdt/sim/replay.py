@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import zip_longest
-from typing import Any
+from typing import Any, get_args
 
 from attrs import define, evolve, frozen
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
@@ -34,28 +34,7 @@ from meshcrdt.trust.identity import Identity, peer_id, verify
 from meshcrdt.wire import decode
 
 RECORDS: Mapping[str, type[Any]] = {
-    kind.__name__: kind
-    for kind in (
-        events.LinkOpened,
-        events.LinkClosed,
-        events.DialFailed,
-        events.FrameReceived,
-        events.Persisted,
-        events.StoreFailed,
-        events.Put,
-        events.Delete,
-        events.AwaitReceipt,
-        events.Allocate,
-        events.Claim,
-        events.Release,
-        events.SetName,
-        events.SetWorkload,
-        events.Connect,
-        events.Forget,
-        events.Leave,
-        events.Drain,
-        Hello,
-    )
+    kind.__name__: kind for kind in (*get_args(events.Event), Hello) if kind is not events.Mutate
 }
 ENUMS = {kind.__name__: kind for kind in (Direction, events.Durability, events.Targets)}
 PEER_FIELDS = ("peer", "targets")
