@@ -59,13 +59,10 @@ def test_what_is_lost_between_two_regions_is_said_for_them_alone() -> None:
     assert paths.loss(others[0], others[1]) == 0.1
 
 
-def test_a_narrow_link_carries_one_frame_after_the_other() -> None:
-    paths = Paths(Scenario(seed=1, bandwidth_bytes_s=1_000.0))
-    busy = [0.0, 0.0]
-    assert paths.occupied_s(busy, 0, 500, 0.0) == 0.5
-    assert paths.occupied_s(busy, 0, 500, 0.0) == 1.0
-    assert paths.occupied_s(busy, 1, 500, 0.0) == 0.5
-    assert paths.occupied_s(busy, 0, 500, 9.0) == 0.5
+def test_a_narrow_link_is_busy_for_as_long_as_its_bytes_take() -> None:
+    narrow = Paths(Scenario(seed=1, bandwidth_bytes_s=1_000.0))
+    assert narrow.busy_s("n1", "n2", 500) == 0.5
+    assert Paths(Scenario(seed=1)).busy_s("n1", "n2", 500) == 0.0
 
 
 def test_each_topology_says_whom_a_host_knows() -> None:
