@@ -44,6 +44,7 @@ class Bench:
         *,
         counter: int = 1,
         instance: bytes = b"",
+        called: str = "",
         **config,
     ) -> Node:
         seed = bytes([len(self.disks) + 1]) if name not in self.disks else None
@@ -56,7 +57,7 @@ class Bench:
                 identity=identity,
                 epoch=Epoch(counter, instance or bytes([counter]) * 8),
                 genesis=genesis,
-                name=name,
+                name=called or name,
                 **config,
             ),
             Dice(name.encode() + bytes([counter])),

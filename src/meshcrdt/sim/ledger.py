@@ -145,7 +145,8 @@ class Ledger:
             if written is not None:
                 self.registers[written[0]].acknowledged(reply.request)
         if isinstance(outcome, Written):
-            self.written[host.name] = outcome
+            if outcome.seq:  # else it changed nothing, and there is no header to ask about
+                self.written[host.name] = outcome
             if isinstance(command, events.Mutate) and command.channel == COUNTER:
                 self.counts.setdefault(host.name, Count()).acknowledged += 1
         elif isinstance(outcome, Allocated) and isinstance(command, events.Allocate):
