@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from meshcrdt.crdt.orset import ORSet
     from meshcrdt.crdt.pncounter import PNCounter
     from meshcrdt.crdt.rwset import RemoveWinsSet
-    from meshcrdt.errors import MeshError, NotReached, NotReady, UsageError
+    from meshcrdt.errors import Declined, MeshError, NoMajority, NotReached, NotReady, UsageError
     from meshcrdt.ipam.outcomes import (
         Allocated,
         Claimed,
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from meshcrdt.mesh.receipt import Receipt
     from meshcrdt.mesh.recorder import TraceRecorder
     from meshcrdt.mesh.watch import ABSENT, Change, Lost, Snapshot
-    from meshcrdt.node.events import Durability, Targets
+    from meshcrdt.node.events import Durability, Force, Targets
     from meshcrdt.node.node import Node
     from meshcrdt.ranges.cidr import Cidr
     from meshcrdt.ranges.rangeset import RangeSet
@@ -64,6 +64,7 @@ _HOMES = {
     "Cidr": "ranges.cidr",
     "Claimed": "ipam.outcomes",
     "Context": "crdt.context",
+    "Declined": "errors",
     "DisableWinsFlag": "crdt.flags",
     "Discovery": "topology.dialer",
     "Dot": "base.ids",
@@ -72,6 +73,7 @@ _HOMES = {
     "EnableWinsFlag": "crdt.flags",
     "Epoch": "base.ids",
     "Exhausted": "ipam.outcomes",
+    "Force": "node.events",
     "Frozen": "ipam.outcomes",
     "GCounter": "crdt.gcounter",
     "GSet": "crdt.gset",
@@ -82,6 +84,7 @@ _HOMES = {
     "Mesh": "mesh.mesh",
     "MeshError": "errors",
     "Node": "node.node",
+    "NoMajority": "errors",
     "NotReached": "errors",
     "NotReady": "errors",
     "ORMap": "crdt.ormap",
@@ -114,6 +117,7 @@ __all__ = [
     "Cidr",
     "Claimed",
     "Context",
+    "Declined",
     "DisableWinsFlag",
     "Discovery",
     "Dot",
@@ -122,6 +126,7 @@ __all__ = [
     "EnableWinsFlag",
     "Epoch",
     "Exhausted",
+    "Force",
     "Frozen",
     "GCounter",
     "GSet",
@@ -131,6 +136,7 @@ __all__ = [
     "MVRegister",
     "Mesh",
     "MeshError",
+    "NoMajority",
     "Node",
     "NotReached",
     "NotReady",

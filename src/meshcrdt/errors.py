@@ -109,5 +109,13 @@ class NotReached(MeshError):
         self.missing = missing
 
 
+class Declined(MeshError):
+    """What was asked for is not possible as things stand; the message says why. Nothing changed."""
+
+
+class NoMajority(MeshError):
+    """The guardians did not agree in time. Nothing changed yet; the message says whether it may."""
+
+
 class InternalError(MeshError):
     """A bug in meshcrdt: an invariant does not hold. Please report it with the message."""

@@ -87,7 +87,7 @@ class Adopter:
         key = state.header.stream
         before = context.holdings.state(key)
         evicted = context.holdings.adopt(state, changed)
-        context.publics[key.origin] = state.envelope.public
+        context.publics[state.envelope.signer] = state.envelope.public
         stream = context.holdings.stream(key)
         if stream is not None:
             stream.from_peer = context.peer_of(link)
@@ -99,12 +99,17 @@ class Adopter:
             self._evict(other)
         self._adopted(key, changed)
 
-    def _evict(self, key: StreamKey) -> None:
+    def forget(self, key: StreamKey) -> None:
+        """Drop a stream to bottom, here and on disk."""
         context = self._context
         keys = context.holdings.forget(key)
         context.out.append(StreamChanged(key.channel, key.origin, keys))
         if kind_of(key.channel) is Kind.DURABLE:
             context.store(forget_rows(key, keys))
+
+    def _evict(self, key: StreamKey) -> None:
+        context = self._context
+        self.forget(key)
         most = context.limits.streams_per_origin_max
         context.out.append(
             Alarm(f"{key} is given up: its origin has more than {most} channels", key.origin)

@@ -11,7 +11,7 @@ from enum import Enum, IntEnum
 
 VOLATILE_PREFIX = "~"
 
-OWNED_CHANNELS = frozenset({"directory", "endpoints", "ipam", "names"})
+OWNED_CHANNELS = frozenset({"directory", "endpoints", "governance", "ipam", "names"})
 """Channels in which each origin speaks for itself alone; they die with their origin."""
 
 
@@ -45,3 +45,8 @@ def scope_of(channel: str) -> Scope:
     """
     owned = channel in OWNED_CHANNELS or channel.startswith(VOLATILE_PREFIX)
     return Scope.OWNED if owned else Scope.SHARED
+
+
+def is_adoptable(channel: str) -> bool:
+    """Return whether what a member wrote into a channel outlives the member (finding F19)."""
+    return kind_of(channel) is Kind.DURABLE and scope_of(channel) is Scope.SHARED

@@ -16,6 +16,7 @@ from meshcrdt.base.dice import Dice
 from meshcrdt.base.ids import Epoch, PeerId
 from meshcrdt.base.limits import Limits
 from meshcrdt.base.memo import NO_MEMO, Memo
+from meshcrdt.gossip.governance import NOTHING, Governance
 from meshcrdt.gossip.header import KeyOnWire, Place, Ref, StreamKey, Verify
 from meshcrdt.gossip.holdings import Holdings
 from meshcrdt.gossip.messages import Message, Parsed, Refused, build
@@ -39,6 +40,8 @@ class LinkState:
     """What is kept about one link: its peer, what it refused, what it wasted, what it showed."""
 
     peer: PeerId
+    stamp: int = 0
+    """The newest decision of the governance register that the peer said it knows."""
     refused: OrderedDict[bytes, None] = field(factory=OrderedDict)
     told: OrderedDict[bytes, None] = field(factory=OrderedDict)
     known: dict[StreamKey, Place] = field(factory=dict)
@@ -133,6 +136,9 @@ class Context:
     counters: Counters = field(factory=Counters)
     settling: dict[int, tuple[Settled, ...]] = field(factory=dict)
     memo: Memo = NO_MEMO
+    governance: Governance = NOTHING
+    stamp: int = 0
+    """The decision by which `governance` is in force."""
     now: float = 0.0
     out: list[Output] = field(factory=list)
     _tokens: int = 0

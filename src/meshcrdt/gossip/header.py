@@ -246,7 +246,17 @@ class Envelope:
 
     def is_signed(self, verify: Verify) -> bool:
         """Return whether the key is the origin's and the signature is good."""
-        return peer_id(self.public) == self.header.origin and self.verified_by(verify)
+        return self.is_signed_by(self.header.origin, verify)
+
+    def is_signed_by(self, signer: PeerId, verify: Verify) -> bool:
+        """Return whether the key is the signer's and the signature is good."""
+        return peer_id(self.public) == signer and self.verified_by(verify)
+
+    @property
+    def signer(self) -> PeerId:
+        """Whose key it carries: the origin's, or that of who adopted its stream."""
+        header = self.header
+        return header.origin if header.capability is None else peer_id(self.public)
 
     def verified_by(self, verify: Verify) -> bool:
         """Return whether the signature is the key's, whoever owns that."""

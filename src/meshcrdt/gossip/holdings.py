@@ -149,6 +149,10 @@ class Channel:
             if record.value is not None and record.dot not in dead
         )
 
+    def origins_of(self, key: bytes) -> tuple[PeerId, ...]:
+        """Return who holds a record under a key of a shared channel."""
+        return tuple(self.index.get(key, ()))
+
     def superseded_by(self, key: bytes, dot: Dot) -> list[PeerId]:
         """Return the origins whose held record of this key supersedes a dot."""
         if self.scope is Scope.OWNED:

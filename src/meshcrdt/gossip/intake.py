@@ -9,25 +9,28 @@ from __future__ import annotations
 
 from attrs import evolve
 
+from meshcrdt.base.ids import PeerId
 from meshcrdt.gossip.adopt import Adopter
 from meshcrdt.gossip.broadcast import Broadcast
 from meshcrdt.gossip.context import Context
 from meshcrdt.gossip.evidence import Evidence
+from meshcrdt.gossip.governing import Governing
 from meshcrdt.gossip.header import Envelope, Place, Ref, StreamKey, Verify
 from meshcrdt.gossip.local import Local
 from meshcrdt.gossip.messages import Announce, Delta, Nodes, Part
 from meshcrdt.gossip.rebase import Rebase
 from meshcrdt.gossip.record import Record
 from meshcrdt.gossip.repair import Repair
+from meshcrdt.gossip.steward import Steward
 from meshcrdt.gossip.stream import State, changed_tree, shared
 from meshcrdt.gossip.sync import Sync
 from meshcrdt.gossip.validity import counts_rule, header_rule, is_whole, record_rule
 
 
-def _signed(envelope: Envelope, public: bytes, verify: Verify) -> Envelope | None:
+def _signed(envelope: Envelope, public: bytes, signer: PeerId, verify: Verify) -> Envelope | None:
     """Return the envelope with its key, or None when the signature fails."""
     known = evolve(envelope, public=public)
-    return known if known.is_signed(verify) else None
+    return known if known.is_signed_by(signer, verify) else None
 
 
 def _applied(
@@ -60,6 +63,8 @@ class Intake:
         evidence: Evidence,
         rebase: Rebase,
         local: Local,
+        governing: Governing,
+        steward: Steward,
     ) -> None:
         self._context = context
         self._adopter = adopter
@@ -69,11 +74,13 @@ class Intake:
         self._evidence = evidence
         self._rebase = rebase
         self._local = local
+        self._governing = governing
+        self._steward = steward
 
     def lacks(self, key: StreamKey, ref: Ref) -> bool:
         """Return whether a header that a peer holds is worth asking for."""
         context = self._context
-        if self._local.is_busy(key):
+        if self._local.is_busy(key) or not self._governing.wants(key, ref.epoch):
             return False
         parked = self._adopter.parking.get(key)
         if parked is not None and parked.state.ref >= ref:
@@ -159,6 +166,8 @@ class Intake:
         context = self._context
         header = envelope.header
         key, ref = header.stream, header.ref
+        if not self._governing.admits(header, link):
+            return False
         stream = context.holdings.stream(key)
         if stream is not None and stream.state.ref == ref:
             context.counters.duplicates += 1
@@ -183,11 +192,12 @@ class Intake:
 
     def _equivocation(self, envelope: Envelope, held: Envelope, link: int) -> None:
         known = evolve(envelope, public=held.public)
-        if not self._evidence.is_news(known, held):
+        if envelope.header.capability is not None or not self._evidence.is_news(known, held):
             return
         self._context.counters.verified += 1
         if known.is_signed(self._context.verify):
-            self._evidence.consider(known, held, link)
+            # The link showed one of the two: it has to hear of the other like everybody.
+            self._evidence.consider(known, held, None)
         else:
             self._context.counters.bad_signatures += 1
             self._context.waste(held.header.stream, "signature", link)
@@ -196,12 +206,13 @@ class Intake:
         """Return the envelope with its key when signature and rules hold, else None."""
         context = self._context
         header = envelope.header
-        public = envelope.public or context.publics.get(header.origin, b"")
+        signer = self._governing.signer(header)
+        public = envelope.public or context.publics.get(signer, b"")
         if not public:
             self._repair.want(header.stream, link)
             return None
         context.counters.verified += 1
-        known = context.memo.of_same(_signed, envelope, public, context.verify)
+        known = context.memo.of_same(_signed, envelope, public, signer, context.verify)
         if known is None:
             context.counters.bad_signatures += 1
             context.waste(header.stream, "signature", link)
@@ -214,7 +225,7 @@ class Intake:
 
     def _enter(self, state: State, link: int, hops: int = 0) -> None:
         key = state.header.stream
-        if self._local.is_busy(key):
+        if self._local.is_busy(key) or self._steward.is_busy(key):
             return
         if self._rebase.was_missed(key, state.ref):
             self._rebase.recover(state)

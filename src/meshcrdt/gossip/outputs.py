@@ -106,6 +106,14 @@ class OwnStreamAhead:
 
 
 @frozen
+class SignedForUs:
+    """A peer shows a stream of ours that an adopter signs: we were evicted, and are back (F19)."""
+
+    channel: str
+    epoch: Epoch
+
+
+@frozen
 class Alarm:
     """Something an operator must know: what the store held fails its own checks, a bound is hit."""
 
@@ -146,6 +154,7 @@ Output: TypeAlias = (
     | Quarantined
     | Equivocated
     | OwnStreamAhead
+    | SignedForUs
     | Alarm
 )
 ReceiptOutput: TypeAlias = ToPeer | Reached | Missing

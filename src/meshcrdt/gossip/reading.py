@@ -20,6 +20,7 @@ from meshcrdt.gossip.holdings import Visible
 from meshcrdt.gossip.local import Local
 from meshcrdt.gossip.messages import Proof
 from meshcrdt.gossip.quarantine import Offence
+from meshcrdt.gossip.steward import Steward
 from meshcrdt.wire import content_hash
 
 
@@ -43,6 +44,7 @@ class Reading:
     _local: Local
     _adopter: Adopter
     _evidence: Evidence
+    _steward: Steward
 
     @property
     def me(self) -> PeerId:
@@ -113,6 +115,14 @@ class Reading:
     def channels(self) -> tuple[str, ...]:
         """Return the channels that hold at least one stream, sorted."""
         return tuple(sorted(self._context.holdings.channels))
+
+    def channels_of(self, origin: PeerId) -> frozenset[str]:
+        """Return the channels in which an origin has a stream here."""
+        return self._context.holdings.channels_of(origin)
+
+    def emptied(self) -> frozenset[PeerId]:
+        """Return the departed members of whose shared records nothing is left here."""
+        return self._steward.emptied
 
     def digests(self) -> dict[str, str]:
         """Return one hex digest for each durable channel: equal digests hold equal bytes."""

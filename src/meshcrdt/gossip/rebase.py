@@ -14,7 +14,7 @@ from meshcrdt.gossip.channels import Kind, kind_of
 from meshcrdt.gossip.context import Context
 from meshcrdt.gossip.header import Ref, StreamKey
 from meshcrdt.gossip.local import Local
-from meshcrdt.gossip.outputs import Alarm, OwnStreamAhead
+from meshcrdt.gossip.outputs import Alarm, OwnStreamAhead, SignedForUs
 from meshcrdt.gossip.serve import Server
 from meshcrdt.gossip.stream import State
 from meshcrdt.gossip.validity import STREAM_BYTES_MAX, STREAM_KEYS_MAX
@@ -100,7 +100,10 @@ class Rebase:
 
     def _report(self, state: State) -> None:
         header = state.header
-        self._context.out.append(OwnStreamAhead(header.channel, header.epoch, header.seq))
+        if header.capability is not None:
+            self._context.out.append(SignedForUs(header.channel, header.epoch))
+        else:
+            self._context.out.append(OwnStreamAhead(header.channel, header.epoch, header.seq))
 
     def replaced(self, before: State | None, after: State, link: int | None) -> None:
         """Show an origin what it missed when it opened an epoch on an older header (F20)."""

@@ -20,11 +20,14 @@ from meshcrdt.gossip.announcer import Announcer
 from meshcrdt.gossip.broadcast import Adjacent, Broadcast, nobody_adjacent
 from meshcrdt.gossip.changes import Change, Writer
 from meshcrdt.gossip.context import Context, LinkState
-from meshcrdt.gossip.durable import EVIDENCE_TABLE, load_streams
+from meshcrdt.gossip.durable import EVIDENCE_TABLE
 from meshcrdt.gossip.evidence import Evidence
+from meshcrdt.gossip.governance import Governance
+from meshcrdt.gossip.governing import Governing
 from meshcrdt.gossip.header import Place, Ref, StreamKey, Verify
 from meshcrdt.gossip.holdings import Holdings
 from meshcrdt.gossip.intake import Intake
+from meshcrdt.gossip.loading import take_stored
 from meshcrdt.gossip.local import Local
 from meshcrdt.gossip.messages import (
     Absent,
@@ -42,13 +45,14 @@ from meshcrdt.gossip.messages import (
     Want,
     parse,
 )
-from meshcrdt.gossip.outputs import Alarm, Misbehaved, Output
+from meshcrdt.gossip.outputs import Misbehaved, Output
 from meshcrdt.gossip.reaction import Reaction
 from meshcrdt.gossip.reading import Reading
 from meshcrdt.gossip.rebase import Rebase
 from meshcrdt.gossip.repair import Repair
 from meshcrdt.gossip.serve import Server
 from meshcrdt.gossip.statistics import ReplicaStatistics, snapshot
+from meshcrdt.gossip.steward import Steward
 from meshcrdt.gossip.sync import Sync
 from meshcrdt.gossip.tree_messages import Branch, Have, Spread, Turn
 from meshcrdt.trust.identity import Identity
@@ -109,7 +113,9 @@ class Replica(Reading):
             replaced=self._rebase.replaced,
             busy=self._local.is_busy,
         )
+        self._steward = Steward(context)
         self._sync = Sync(context, want=self._want_found, lacks=self._lacks, busy=self._is_waiting)
+        self._governing = self._make_governing()
         self._intake = self._make_intake()
         self._reaction = Reaction(context, self._local)
         first = (self._broadcast, self._announcer, self._repair)
@@ -117,6 +123,10 @@ class Replica(Reading):
         self._due: float | None = None
         """The next deadline as of the last call that gave outputs, unless that is stale."""
         self._timed = (*first, self._evidence, self._sync, self._reaction)
+
+    def _make_governing(self) -> Governing:
+        forget, compare = self._adopter.forget, self._sync.link_opened
+        return Governing(self._context, self._steward, forget=forget, compare=compare)
 
     def _make_intake(self) -> Intake:
         return Intake(
@@ -128,6 +138,8 @@ class Replica(Reading):
             evidence=self._evidence,
             rebase=self._rebase,
             local=self._local,
+            governing=self._governing,
+            steward=self._steward,
         )
 
     def _lacks(self, key: StreamKey, ref: Ref) -> bool:
@@ -168,32 +180,32 @@ class Replica(Reading):
         """
         context = self._context
         context.now = now
-        for loaded in load_streams(tables, context.genesis, context.verify, context.memo):
-            state = loaded.state
-            if state is None:
-                context.out.append(Alarm(f"store: {loaded.name} is dropped: {loaded.reason}"))
-                context.store(loaded.delete)
-                continue
-            header = state.header
-            if header.origin == context.me and header.epoch >= context.epoch:
-                raise UsageError(
-                    f"epoch {context.epoch} is not above the stored {header.epoch} of "
-                    f"channel {header.channel!r}"
-                )
-            changed = frozenset(entry.key for entry in state.tree.entries())
-            context.holdings.adopt(state, changed)
-            context.publics[header.origin] = state.envelope.public
-            stream = context.holdings.stream(header.stream)
-            if stream is not None:
-                stream.durable = state.ref
-                stream.arrived_at = now
-            if header.origin == context.me:
-                self._local.inherit(state)
+        take_stored(context, self._local, self._governing, tables)
         for key, _ in context.holdings.streams():
             if key.origin == context.me:
                 self._reaction.moved(context.holdings.channel(key.channel), None)
+        self._steward.governed()
         self._evidence.load(tables.get(EVIDENCE_TABLE, {}))
         return self._outputs()
+
+    def set_governance(self, value: Governance, stamp: int) -> None:
+        """Say what is decided, before `load`."""
+        self._context.governance, self._context.stamp = value, stamp
+
+    @property
+    def governed_at(self) -> int:
+        """The decision by which streams are judged now; 0 before the first."""
+        return self._context.stamp
+
+    def govern(self, value: Governance, stamp: int, now: float) -> list[Output]:
+        """Take a decision: drop what no longer counts, sign what is ours to sign, compare roots."""
+        self._context.now = now
+        self._governing.govern(value, stamp)
+        return self._outputs()
+
+    def link_governed(self, link: int, stamp: int) -> None:
+        """Note the newest decision that the peer of a link knows."""
+        self._governing.link_governed(link, stamp)
 
     def reepoch(self, epoch: Epoch) -> None:
         """Go on under a higher epoch; raises UsageError when it is not higher."""
@@ -320,6 +332,7 @@ class Replica(Reading):
         """Sign and store what is staged, one flush a channel; call after every event."""
         context = self._context
         context.now = now
+        self._steward.flush()
         for flight in self._local.flush():
             self._adopter.enter(flight.state, flight.changed, link=None)
             self._local.commit(flight)
@@ -334,6 +347,9 @@ class Replica(Reading):
             self._adopter.enter(flight.state, flight.changed, link=None)
             self._local.commit(flight)
             self._adopter.release(flight.state.header.channel)
+        signed = self._steward.stored(token)
+        if signed is not None:
+            self._adopter.enter(signed.state, signed.changed, link=None)
         for settled in context.settling.pop(token, ()):
             stream = context.holdings.stream(settled.stream)
             if stream is None or stream.state.ref < settled.ref:
@@ -345,6 +361,7 @@ class Replica(Reading):
     def _adopted(self, key: StreamKey, changed: frozenset[bytes]) -> None:
         """React to a stream that moved: owners drop on sight, removers tidy later."""
         self._repair.arrived(key)
+        self._steward.react(key.channel, changed)
         self._reaction.moved(self._context.holdings.channel(key.channel), changed)
 
     # --- for the simulator and the operator --------------------------------------------
@@ -364,6 +381,7 @@ class Replica(Reading):
         self._broadcast.check()
         self._evidence.check()
         self._local.check()
+        self._steward.check()
         was_stale, due, self._is_due_stale = self._is_due_stale, self._due, True
         if not was_stale and due != self.next_deadline():
             raise InternalError("something of a replica moved, and its deadline did not")

@@ -23,7 +23,7 @@ from meshcrdt.mesh.notices import NoticeBoard, NoticeWatch
 from meshcrdt.mesh.requests import Requests
 from meshcrdt.mesh.statistics import ShellStatistics
 from meshcrdt.mesh.watch import WatchHub
-from meshcrdt.node.events import Connect, Forget, Leave
+from meshcrdt.node.events import Connect, Evict, Force, Forget, Leave
 from meshcrdt.trust.token import TOKEN_ADDRESSES_MAX, TOKEN_ID_BYTES, format_token, make_token
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 L = TypeVar("L", bound=Lattice)
 
 TOKEN_TTL_S = 3_600.0
+EVICT_TIMEOUT_S = 10.0
 TOKEN_TTL_MAX_S = 100 * 366 * 86_400.0
 
 
@@ -216,6 +217,23 @@ class Mesh:
         """
         unwanted = texts(peers, "peer")
         await self._requests.ask(lambda request: Forget(request, unwanted))
+
+    async def evict(
+        self, peer: str, *, force: Force = Force.NO, timeout: float = EVICT_TIMEOUT_S
+    ) -> None:
+        """Let a member go for good: its names go, what it wrote into shared channels stays.
+
+        `peer` is an id, a unique prefix of 6 or more digits, a name or an address. The
+        guardians of the cluster decide; `timeout` is in seconds. A member that comes back
+        after all is a member again.
+
+        Raises UsageError when nobody, or more than one, is meant, Declined for a member that
+        runs (unless forced) or is gone already, NoMajority when the guardians did not agree
+        in time.
+        """
+        who = text(peer, "peer")
+        deadline = trio.current_time() + wait_s(timeout, "timeout")
+        await self._requests.ask(lambda request: Evict(request, who, force, deadline))
 
     async def leave(self) -> None:
         """Say goodbye for good: names and presence go. Leave `open_mesh` after it."""

@@ -19,6 +19,7 @@ from meshcrdt.abc import Instrument, Listener, Row, Store
 from meshcrdt.base.hosts import parse_peer_address
 from meshcrdt.base.ids import INSTANCE_BYTES, Epoch
 from meshcrdt.base.limits import DEFAULT_LIMITS, Limits
+from meshcrdt.consensus.guardians import STORE_NONCE_BYTES
 from meshcrdt.errors import UsageError
 from meshcrdt.ipam.genesis import GENESIS_NONCE_BYTES, Genesis
 from meshcrdt.mesh.addresses import advertised
@@ -63,6 +64,7 @@ class _Loaded:
     tables: durable.Tables
     keyring: Keyring
     epoch: Epoch
+    store_nonce: bytes
     genesis: Genesis | None
     plan: Plan
 
@@ -213,9 +215,18 @@ async def _load(stack: AsyncExitStack, url: str, given: Given) -> _Loaded:
         genesis = Genesis.make(identity, decided.universes, nonce=nonce)
         rows.append(durable.genesis_row(genesis))
     epoch, boot_rows = durable.next_epoch(tables, secrets.token_bytes(INSTANCE_BYTES))
-    await store.write([*rows, *boot_rows])
+    store_nonce, nonce_rows = durable.store_nonce(
+        tables, secrets.token_bytes(STORE_NONCE_BYTES), genesis
+    )
+    await store.write([*rows, *boot_rows, *nonce_rows])
     return _Loaded(
-        store=store, tables=tables, keyring=keyring, epoch=epoch, genesis=genesis, plan=decided
+        store=store,
+        tables=tables,
+        keyring=keyring,
+        epoch=epoch,
+        store_nonce=store_nonce,
+        genesis=genesis,
+        plan=decided,
     )
 
 
@@ -244,6 +255,7 @@ def _node_config(options: _Options, loaded: _Loaded, listeners: Sequence[Listene
     return NodeConfig(
         identity=loaded.keyring.identity,
         epoch=loaded.epoch,
+        store_nonce=loaded.store_nonce,
         genesis=loaded.genesis,
         name=options.name,
         advertise=options.advertise

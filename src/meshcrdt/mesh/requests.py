@@ -13,7 +13,16 @@ from typing import Any
 import trio
 from attrs import define, field
 
-from meshcrdt.errors import CapacityError, ClosedError, MeshError, NotReady, StoreError, UsageError
+from meshcrdt.errors import (
+    CapacityError,
+    ClosedError,
+    Declined,
+    MeshError,
+    NoMajority,
+    NotReady,
+    StoreError,
+    UsageError,
+)
 from meshcrdt.node.events import Command, Event
 from meshcrdt.node.outcomes import Failed, FailureKind
 
@@ -24,6 +33,8 @@ _ERRORS: dict[FailureKind, type[MeshError]] = {
     FailureKind.STARTING: NotReady,
     FailureKind.DRAINING: NotReady,
     FailureKind.STORE: StoreError,
+    FailureKind.REFUSED: Declined,
+    FailureKind.UNREACHABLE: NoMajority,
 }
 
 
@@ -50,7 +61,7 @@ class Requests:
         """Hand a command to the node and return its outcome.
 
         A `Failed` outcome is raised as the error of its kind: UsageError, CapacityError,
-        NotReady or StoreError. ClosedError after the mesh was closed.
+        NotReady, Declined, NoMajority or StoreError. ClosedError after the mesh was closed.
         """
         if self._ended is not None:
             await trio.lowlevel.checkpoint()

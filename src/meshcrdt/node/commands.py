@@ -67,6 +67,8 @@ def carry_out(node: Node, wiring: Wiring, command: events.Command, now: float) -
                 if node.core is None:
                     return Failed(FailureKind.STARTING, "this node has no genesis yet")
                 return _in_cluster(node, node.core, wiring, command, now)
+    except UnknownPeer as error:
+        return Failed(FailureKind.UNKNOWN, str(error))
     except UsageError as error:
         node.patience.answered(command.request)
         return Failed(FailureKind.USAGE, str(error))
@@ -121,6 +123,8 @@ def _in_cluster(
             return _set_workload(core, wiring, command)
         case events.AwaitReceipt():
             _await_receipt(node, core, wiring, command, now)
+        case events.Evict():
+            return node.chamber.evict(core, command, now)
         case events.Leave():
             _leave(node, core, wiring, command)
         case _:

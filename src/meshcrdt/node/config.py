@@ -31,6 +31,8 @@ class NodeConfig:
     identity: Identity
     epoch: Epoch
     genesis: Genesis | None
+    store_nonce: bytes = b""
+    """Drawn when this node's store began, and kept in it; empty means that it begins now."""
     name: str
     advertise: tuple[str, ...] = ()
     peers: tuple[str, ...] = ()

@@ -10,11 +10,15 @@ from attrs import define
 
 from meshcrdt.base.dice import Dice
 from meshcrdt.base.ids import BOTTOM_EPOCH, Epoch, PeerId
+from meshcrdt.consensus.guardians import STORE_NONCE_BYTES, Guardian, GuardianSet
+from meshcrdt.consensus.log import Log
+from meshcrdt.consensus.registers import Registers
 from meshcrdt.errors import MalformedTree
+from meshcrdt.gossip.governance import NOTHING, REGISTER, Governance, judge
 from meshcrdt.gossip.outputs import StreamChanged
 from meshcrdt.gossip.receipts import ReceiptTracker
 from meshcrdt.gossip.replica import Replica
-from meshcrdt.ipam.genesis import Genesis
+from meshcrdt.ipam.genesis import GENESIS_SET_VERSION, Genesis
 from meshcrdt.ipam.ipam import Ipam
 from meshcrdt.names.table import Names
 from meshcrdt.node import views
@@ -38,6 +42,10 @@ class Core:
     ipam: Ipam
     names: Names
     endpoints: Endpoints
+    registers: Registers
+    log: Log
+    """What is decided of the register that governs the cluster."""
+    governance: Governance = NOTHING
     malformed_members: int = 0
 
     @classmethod
@@ -46,6 +54,17 @@ class Core:
     ) -> Core:
         """Build empty machines for a genesis."""
         genesis = config.memo.one((Genesis, genesis.hash), genesis)
+        registers = Registers(
+            identity=config.identity,
+            genesis=genesis.hash,
+            nonce=config.store_nonce,
+            instance=epoch.instance,
+            dice=dice.fork("registers"),
+            verify=config.verify,
+        )
+        founders = [
+            Guardian(public, genesis.nonce[:STORE_NONCE_BYTES]) for public in genesis.guardian_keys
+        ]
         replica = Replica(
             identity=config.identity,
             genesis=genesis.hash,
@@ -72,6 +91,8 @@ class Core:
             ),
             names=Names(config.domain),
             endpoints=Endpoints(),
+            registers=registers,
+            log=registers.open(REGISTER, GuardianSet.make(GENESIS_SET_VERSION, founders), judge),
         )
 
     def reflect(self, change: StreamChanged, topology: Topology, now: float) -> list[object]:
@@ -150,6 +171,7 @@ class Core:
         self.ipam.check_moved()
         self.names.check()
         self.receipts.check()
+        self.registers.check()
 
 
 def member_record(raw: bytes | None, origin: PeerId) -> MemberRecord | None:

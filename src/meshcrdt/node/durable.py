@@ -15,6 +15,7 @@ from meshcrdt.abc import Row
 from meshcrdt.base.ids import PEER_ID_BYTES, Epoch, PeerId
 from meshcrdt.base.limits import DEFAULT_LIMITS, Limits
 from meshcrdt.base.tree import take_bytes, take_int, take_str, take_tuple
+from meshcrdt.consensus.guardians import STORE_NONCE_BYTES
 from meshcrdt.errors import CapacityError, CorruptStore, MalformedTree, WrongStore
 from meshcrdt.ipam.genesis import Genesis
 from meshcrdt.trust.hello import cluster_id
@@ -27,6 +28,7 @@ PEERS_KEY = b"peers"
 OWNER_KEY = b"owner"
 JOINING_KEY = b"joining"
 BASELINE_KEY = b"baseline"
+NONCE_KEY = b"nonce"
 
 Tables = Mapping[str, Mapping[bytes, bytes]]
 
@@ -40,6 +42,24 @@ def next_epoch(tables: Tables, instance: bytes) -> tuple[Epoch, tuple[Row, ...]]
 def boot_row(epoch: Epoch) -> Row:
     """Return the row that remembers an epoch's counter."""
     return (TABLE, BOOT_KEY, encode(epoch.counter))
+
+
+def store_nonce(
+    tables: Tables, fresh: bytes, genesis: Genesis | None
+) -> tuple[bytes, tuple[Row, ...]]:
+    """Return the nonce of this store, and the row to make durable when it begins now.
+
+    A store that comes with a genesis and without a nonce is that of the founder, whose
+    nonce the genesis names. Any other draws `fresh`: what the store of an earlier run
+    promised is not known to it (rule 4 of the registers). Raises CorruptStore.
+    """
+    raw = tables.get(TABLE, {}).get(NONCE_KEY)
+    if raw is not None:
+        if len(raw) != STORE_NONCE_BYTES:
+            raise CorruptStore(f"table {TABLE!r}, key 'nonce': {len(raw)} bytes")
+        return raw, ()
+    nonce = fresh if genesis is None else genesis.nonce[:STORE_NONCE_BYTES]
+    return nonce, ((TABLE, NONCE_KEY, nonce),)
 
 
 def owner_row(peer: PeerId) -> Row:

@@ -223,6 +223,27 @@ class Forget:
     peers: tuple[str, ...] = field(converter=_texts)
 
 
+class Force(Enum):
+    """Whether something is done although it looks wrong."""
+
+    NO = "no"
+    YES = "yes"
+
+
+@frozen
+class Evict:
+    """Let a member go for good: its names go, its shared records stay, its id is free again.
+
+    `peer` is an id, a unique prefix, a name or an address. A member that is not dead and
+    has not left goes only by force. Decided by the guardians of the cluster.
+    """
+
+    request: int
+    peer: str
+    force: Force
+    deadline: float
+
+
 @frozen
 class Leave:
     """Say goodbye for good: names, adjacency and presence go; links are closed after."""
@@ -251,6 +272,7 @@ Command: TypeAlias = (
     | SetWorkload
     | Connect
     | Forget
+    | Evict
     | Leave
     | Drain
 )

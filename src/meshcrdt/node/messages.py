@@ -14,12 +14,15 @@ LINK_CODES = range(16)
 """Of these, the topology owns 0, 1 (ping and pong), and 10, 11 (probes through others)."""
 GENESIS_ASK = 2
 GENESIS = 3
+GOVERNED = 14
+"""The newest decision of the governance register that the sender knows."""
 
 GOSSIP_CODES = range(16, 32)
 UNICAST_CODES = range(32, 48)
 
 RECEIPT_PAYLOADS = range(64, 80)
 IPAM_PAYLOADS = range(80, 96)
+CONSENSUS_PAYLOADS = range(96, 112)
 
 REMEMBERED_BYTES_MIN = 96
 """Shorter frames are heartbeats, of which no two are the same."""

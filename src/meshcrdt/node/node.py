@@ -14,15 +14,20 @@ from __future__ import annotations
 
 from collections import deque
 
+from attrs import evolve
+
 from meshcrdt.base.dice import Dice
 from meshcrdt.base.ids import INSTANCE_BYTES, Epoch, PeerId
+from meshcrdt.consensus.guardians import STORE_NONCE_BYTES
 from meshcrdt.errors import InternalError, MalformedTree
 from meshcrdt.ipam.genesis import Genesis
 from meshcrdt.node import commands, durable, messages
 from meshcrdt.node.barrier import Barrier
+from meshcrdt.node.chamber import TABLE, Chamber
 from meshcrdt.node.config import NodeConfig
 from meshcrdt.node.core import Core
 from meshcrdt.node.effects import Effect
+from meshcrdt.node.entry import Entry
 from meshcrdt.node.events import (
     Command,
     DialFailed,
@@ -57,6 +62,10 @@ class Node(Queries):
     """One member of the mesh, without a clock, a socket or a disk of its own."""
 
     def __init__(self, config: NodeConfig, dice: Dice) -> None:
+        if not config.store_nonce:
+            fresh = dice.fork("store").raw(STORE_NONCE_BYTES)
+            nonce, _ = durable.store_nonce({}, fresh, config.genesis)
+            config = evolve(config, store_nonce=nonce)
         self.config = config
         self.me = config.identity.peer
         self.epoch = self._next_epoch = config.epoch
@@ -92,13 +101,15 @@ class Node(Queries):
         self.patience = Patience()
         self.barrier = Barrier()
         self._wiring = Wiring(self)
+        self.chamber = Chamber(self, self._wiring)
+        self._wiring.add_homes(self.chamber.homes())
         self.presence = Presence(config, self._wiring)
-        self._joining: Genesis | None = None
+        self.entry = Entry(self)
         self._own_hello = OwnHello(config)
         self.queues = LinkQueues(config.limits)
         self.outbox = Outbox(self.queues)
         if config.genesis is not None:
-            self._enter(config.genesis)
+            self.enter(config.genesis)
 
     # --- the door ------------------------------------------------------------------------
 
@@ -109,10 +120,11 @@ class Node(Queries):
             self.topology.remember(baseline)
         self._wiring.run(self.topology.add_targets(sorted(self.given), now), now)
         if self.core is not None:
+            self.chamber.load(self.core, tables.get(TABLE, {}))
             self._wiring.run(self.core.ipam.load(tables.get("ipam", {}), now), now)
             self._wiring.run(self.core.replica.load(tables, now), now)
             self._wiring.run(self.core.replay(self.topology, now), now)
-            self._present(now)
+            self.present(now)
         self.outbox.rows.append(durable.peers_row(self.given))
         return self._finish(now)
 
@@ -157,6 +169,9 @@ class Node(Queries):
                 self._wiring.run(core.receipts.handle_timeout(now), now)
             if core.ipam.wants_turn(now):
                 self._wiring.run(core.ipam.handle_timeout(now), now)
+            if _is_due(core.registers.next_deadline(), now):
+                self._wiring.run(core.registers.handle_timeout(now), now)
+            self.chamber.handle_timeout(core, now)
         return self._finish(now)
 
     def next_deadline(self) -> float | None:
@@ -172,6 +187,8 @@ class Node(Queries):
                 self.core.replica.next_deadline(),
                 self.core.receipts.next_deadline(),
                 self.core.ipam.next_deadline(),
+                self.core.registers.next_deadline(),
+                self.chamber.next_deadline(),
             ]
         return min((d for d in deadlines if d is not None), default=None)
 
@@ -228,6 +245,7 @@ class Node(Queries):
         )
         self._wiring.run(outputs, now)
         if self.core is not None and event.link not in self.outbox.closing:
+            self.outbox.message(event.link, Lane.LIVENESS, (messages.GOVERNED, self.core.log.stamp))
             self._wiring.run(self.core.replica.link_opened(event.link, hello.peer, now), now)
 
     def _link_closed(self, event: LinkClosed, now: float) -> None:
@@ -260,12 +278,10 @@ class Node(Queries):
         if type(code) is not int:
             self.outbox.close(link, f"message code {code!r} is not an integer")
         elif code in messages.LINK_CODES:
-            if code == messages.GENESIS_ASK:
-                if self.core is not None:
-                    tree = self.core.genesis.to_tree()
-                    self.outbox.message(link, Lane.LIVENESS, (messages.GENESIS, tree))
-            elif code == messages.GENESIS:
-                self._genesis_received(opened, message, now)
+            if code in self.entry.codes:
+                self.entry.received(opened, message)
+            elif code == messages.GOVERNED:
+                self.chamber.governed(link, message)
             else:
                 self._wiring.run(self.topology.received(link, message, now), now)
         elif self.core is None:
@@ -279,34 +295,11 @@ class Node(Queries):
             self._wiring.run(self.unicast.received(peer, message, now), now)
         # Unknown codes are of a later minor version: they are ignored, the link stays up.
 
-    def _genesis_received(self, opened: LinkOpened, message: Message, now: float) -> None:
-        if self.core is not None or self._joining is not None:
-            return  # one genesis, never a second one
-        try:
-            genesis = Genesis.from_tree(message[1] if len(message) > 1 else None)
-        except MalformedTree as error:
-            self.outbox.close(opened.link, f"malformed genesis: {error}")
-            return
-        if genesis.hash != opened.hello.genesis:
-            self.outbox.close(opened.link, "the genesis is not the one of the handshake")
-            return
-        self._joining = genesis
-        self.outbox.rows.append(durable.genesis_row(genesis))
-        self.barrier.when_durable(lambda later: self._join(genesis, later))
-
-    def _join(self, genesis: Genesis, now: float) -> None:
-        if self.core is None:
-            self._enter(genesis)
-            self._present(now)
-            self.outbox.notice("info", f"joined cluster {genesis.cluster}")
-            # Handshakes so far knew no genesis, perhaps not even the same: the next ones bind it.
-            for link in self.links:
-                self.outbox.close(link, "joined: dialling again with the genesis")
-
-    def _enter(self, genesis: Genesis) -> None:
+    def enter(self, genesis: Genesis) -> None:
+        """Become a member of the cluster of a genesis; it is on disk."""
         self.core = Core.make(self.config, genesis, self.epoch, self._dice, self.topology)
 
-    def _present(self, now: float) -> None:
+    def present(self, now: float) -> None:
         """Say who this node is, when that is news; then let ipam begin."""
         core = self.core
         if core is None:
@@ -314,6 +307,7 @@ class Node(Queries):
         self.presence.write_member(self.epoch)
         self.presence.write_advert()
         self._wiring.run(core.ipam.ready(now), now)
+        self.chamber.begin(core, now)
 
     def member_state_changed(self, change: StateChanged, now: float) -> None:
         """Remember since when a peer is dead, for names; tell the operator."""
@@ -343,6 +337,10 @@ class Node(Queries):
         self.rollbacks_seen += 1
         if self.core is not None:
             self._wiring.run(self.core.ipam.distrust(), now)
+        self.rise(above)
+
+    def rise(self, above: Epoch) -> None:
+        """Go on under an epoch above another, once its boot counter is on disk."""
         if self._next_epoch > above:
             return  # one that is on its way to the disk is above this one too
         counter = max(self._next_epoch.counter, above.counter) + 1
@@ -357,6 +355,7 @@ class Node(Queries):
             self.core.replica.reepoch(epoch)
             self.core.ipam.reepoch(epoch)
             self.topology.reepoch(epoch)
+            self.chamber.epoch_opened(self.core)
             self.presence.write_member(epoch)
             self.presence.write_advert()
 

@@ -21,6 +21,10 @@ class FailureKind(Enum):
     STARTING = "starting"
     DRAINING = "draining"
     STORE = "store"
+    REFUSED = "refused"
+    """It is not possible as things stand."""
+    UNREACHABLE = "unreachable"
+    """The guardians that must agree did not answer in time."""
 
 
 @frozen

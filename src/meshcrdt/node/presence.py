@@ -45,6 +45,7 @@ class Presence:
             trusted=config.trusted,
             underlay=config.underlay,
             roles=(DOMAIN_ROLE + config.failure_domain,) if config.failure_domain else (),
+            store=config.store_nonce,
         )
         key = bytes(config.identity.peer)
         self._wiring.write_own(DIRECTORY, {key: member_value(record)}, committed)

@@ -32,10 +32,11 @@ from meshcrdt.wire import decode, encode
 CHANNELS = "channels"
 DIRECTORY = "directory"
 ENDPOINTS = "endpoints"
+GOVERNANCE = "governance"
 IPAM = "ipam"
 NAMES = "names"
 ADJACENCY = "~adjacency"
-RESERVED = frozenset({CHANNELS, DIRECTORY, ENDPOINTS, IPAM, NAMES})
+RESERVED = frozenset({CHANNELS, DIRECTORY, ENDPOINTS, GOVERNANCE, IPAM, NAMES})
 NODE_CHANNELS = RESERVED | {ADJACENCY}
 """Channels that a node may come to write to at any time: users leave room for them."""
 

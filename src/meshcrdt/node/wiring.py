@@ -17,7 +17,7 @@ from meshcrdt.ipam import outputs as ipam
 from meshcrdt.node import durable, messages
 from meshcrdt.node.link_queue import ONE_FLOW, Lane
 from meshcrdt.node.outcomes import ReceiptMissing, ReceiptReached, Written
-from meshcrdt.node.views import IPAM
+from meshcrdt.node.views import GOVERNANCE, IPAM
 from meshcrdt.topology import outputs as topology
 from meshcrdt.topology.heartbeats import PING, PONG
 
@@ -60,6 +60,7 @@ class Wiring:
             gossip.Quarantined: self._quarantined,
             gossip.Equivocated: self._equivocated,
             gossip.OwnStreamAhead: self._own_stream_ahead,
+            gossip.SignedForUs: self._signed_for_us,
             gossip.Alarm: self._gossip_alarm,
             gossip.ToPeer: self._receipt_to_peer,
             gossip.Reached: self._receipt_reached,
@@ -75,6 +76,10 @@ class Wiring:
     def core(self) -> Core | None:
         """The machines of a member; None before there is a genesis."""
         return self._node.core
+
+    def add_homes(self, homes: Iterable[tuple[type, Callable[[Any, float], None]]]) -> None:
+        """Say where more kinds of output belong."""
+        self._homes.update(homes)
 
     def run(self, outputs: Iterable[object], now: float) -> None:
         """Carry outputs, and all that they cause, to their homes."""
@@ -192,6 +197,8 @@ class Wiring:
             self.run(core.ipam.received(output.source, output.payload, now), now)
         elif code in messages.RECEIPT_PAYLOADS:
             self.run(core.receipts.received(output.source, output.payload, now), now)
+        elif code in messages.CONSENSUS_PAYLOADS:
+            self.run(core.registers.received(output.source, output.payload, now), now)
 
     def _acked(self, output: topology.Acked, now: float) -> None:
         """Nobody waits for an acknowledgement: who asked something waits for the answer to it."""
@@ -237,6 +244,8 @@ class Wiring:
             return
         self._node.outbox.change(output.channel, output.keys)
         self.run(core.reflect(output, self._node.topology, now), now)
+        if output.channel == GOVERNANCE:
+            self._node.chamber.published(core, now)
         self.run(core.receipts.changed(output.channel, output.origin), now)
 
     def _committed(self, output: gossip.Committed, now: float) -> None:
@@ -271,6 +280,9 @@ class Wiring:
         )
         self._node.reepoch(output.epoch, now)
 
+    def _signed_for_us(self, output: gossip.SignedForUs, now: float) -> None:
+        self._node.chamber.came_back(output.epoch)
+
     def _gossip_alarm(self, output: gossip.Alarm, now: float) -> None:
         self._node.alarm("error", output.text, output.origin)
 
@@ -285,10 +297,12 @@ class Wiring:
         self.run(sent, now)
 
     def _receipt_reached(self, output: gossip.Reached, now: float) -> None:
-        self._node.outbox.reply(output.request, ReceiptReached())
+        if not self._node.chamber.receipt_ended(output.request, True, now):
+            self._node.outbox.reply(output.request, ReceiptReached())
 
     def _receipt_missing(self, output: gossip.Missing, now: float) -> None:
-        self._node.outbox.reply(output.request, ReceiptMissing(output.peers))
+        if not self._node.chamber.receipt_ended(output.request, False, now):
+            self._node.outbox.reply(output.request, ReceiptMissing(output.peers))
 
     # --- ipam ----------------------------------------------------------------------------
 

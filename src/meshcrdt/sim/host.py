@@ -15,10 +15,11 @@ from attrs import evolve
 
 from meshcrdt.base.dice import Dice
 from meshcrdt.base.ids import INSTANCE_BYTES, Epoch
+from meshcrdt.consensus.guardians import STORE_NONCE_BYTES
 from meshcrdt.errors import InternalError
 from meshcrdt.ipam.genesis import Genesis
 from meshcrdt.node.config import NodeConfig
-from meshcrdt.node.durable import next_epoch, read_genesis
+from meshcrdt.node.durable import next_epoch, read_genesis, store_nonce
 from meshcrdt.node.effects import Changed, CloseLink, Dial, Effect, Persist, Reply, Writable
 from meshcrdt.node.events import (
     Command,
@@ -118,11 +119,17 @@ class Host:
         epoch, rows = next_epoch(
             self.disk.tables, self.dice.fork(f"instance {self.boots}").raw(INSTANCE_BYTES)
         )
-        self.disk.apply(rows)  # written and fsynced before the process says anything
         self.genesis = self.genesis or read_genesis(self.disk.tables)
+        nonce, nonce_rows = store_nonce(
+            self.disk.tables,
+            self.dice.fork(f"store {self.boots}").raw(STORE_NONCE_BYTES),
+            self.genesis,
+        )
+        # Written and fsynced before the process says anything.
+        self.disk.apply((*rows, *nonce_rows))
         self._wake_at = None
         dice = self.dice.fork(f"boot {self.boots}")
-        config = self._birth_config(epoch)
+        config = self._birth_config(epoch, nonce)
         make = Node if self.recorder is None else partial(self.recorder.node, self.name)
         self.node = make(config, dice)
         self.clock.trace(self.name, "start", epoch.counter)
@@ -141,8 +148,8 @@ class Host:
             self._wake_at = None
             self._arm()
 
-    def _birth_config(self, epoch: Epoch) -> NodeConfig:
-        return evolve(self._birth(self), epoch=epoch)
+    def _birth_config(self, epoch: Epoch, nonce: bytes) -> NodeConfig:
+        return evolve(self._birth(self), epoch=epoch, store_nonce=nonce)
 
     def crash(self) -> None:
         """Kill the process and whatever its disk had not finished."""

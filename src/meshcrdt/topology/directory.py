@@ -32,6 +32,7 @@ RECORD_VERSION = 1
 NAME_CHARACTERS_MAX = 255
 ADDRESS_CHARACTERS_MAX = 512
 LIST_ITEMS_MAX = 64
+STORE_BYTES_MAX = 16
 PREFIX_DIGITS_MIN = 6
 DOMAIN_ROLE = "failure-domain="
 """A role that begins so declares the failure domain: a rack, a zone, a power supply."""
@@ -62,6 +63,8 @@ class MemberRecord:
     trusted: tuple[str, ...] = ()
     underlay: tuple[str, ...] = ()
     roles: tuple[str, ...] = ()
+    store: bytes = b""
+    """The nonce of its store: together with its key it names a guardian; empty says nothing."""
 
     @property
     def failure_domain(self) -> str:
@@ -84,13 +87,14 @@ class MemberRecord:
             self.trusted,
             self.underlay,
             self.roles,
+            self.store,
         )
 
     @classmethod
     def from_tree(cls, tree: Tree) -> MemberRecord:
         """Read a record from outside; raises MalformedTree naming the field."""
-        version, peer, public, name, addresses, epoch, standing, trusted, underlay, roles = (
-            take_tuple(tree, "member", size=10)
+        version, peer, public, name, addresses, epoch, standing, trusted, underlay, roles, store = (
+            take_tuple(tree, "member", size=11)
         )
         take_int(version, "member.version", low=RECORD_VERSION, high=RECORD_VERSION)
         return cls(
@@ -103,6 +107,7 @@ class MemberRecord:
             trusted=_take_texts(trusted, "member.trusted"),
             underlay=_take_texts(underlay, "member.underlay"),
             roles=_take_texts(roles, "member.roles"),
+            store=take_bytes(store, "member.store", size_max=STORE_BYTES_MAX),
         )
 
 

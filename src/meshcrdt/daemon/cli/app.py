@@ -29,6 +29,7 @@ VERBS: Mapping[str, tuple[str, str]] = {
     "status": ("peers", "Show the daemon, its peers, ranges and names."),
     "connect": ("peers", "Add peers to connect to; kept over restarts."),
     "forget": ("peers", "Stop connecting to peers."),
+    "rmpeer": ("peers", "Let a member go for good."),
     "allocate": ("addresses", "Give a workload an address."),
     "claim": ("addresses", "Take a given address for a workload."),
     "release": ("addresses", "Give back a workload's addresses."),

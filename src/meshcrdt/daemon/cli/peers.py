@@ -1,4 +1,4 @@
-"""Verbs about peers: status, connect, forget, token create."""
+"""Verbs about peers: status, connect, forget, rmpeer, token create."""
 
 from __future__ import annotations
 
@@ -35,6 +35,19 @@ def forget(common: Common, peers: tuple[str, ...]) -> None:
     """Stop connecting to PEER: an address, id, unique prefix or name."""
     result = common.client().call("POST", "/v1/forget", body={"peers": list(peers)})
     common.emit(result)
+
+
+@verb("rmpeer", example="meshcrdt rmpeer host3")
+@click.argument("peer", metavar="PEER", type=MEMBER)
+@click.option("--force", is_flag=True, help="Also when it seems to be running.")
+def rmpeer(common: Common, peer: str, force: bool) -> None:
+    """Let PEER go for good: its names go, what it wrote into shared channels stays.
+
+    PEER is an address, id, unique prefix or name. A majority of the guardians decides. A
+    host that comes back after all is a member again.
+    """
+    body = {"peer": peer, "force": force}
+    common.emit(common.client().call("POST", "/v1/rmpeer", body=body))
 
 
 @click.group(

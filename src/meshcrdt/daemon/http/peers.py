@@ -1,4 +1,4 @@
-"""`/v1/status`, `/v1/health`, `/v1/connect`, `/v1/forget`, `/v1/token` and the way to the end."""
+"""Status, health, connect, forget, rmpeer, token, and the way to the end."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from meshcrdt.daemon.http.problems import Problem, feature_off, unknown
 from meshcrdt.daemon.http.requests import Fields
 from meshcrdt.daemon.options import peer_address
 from meshcrdt.daemon.status import status_object
+from meshcrdt.node.events import Force
 from meshcrdt.topology.directory import UnknownPeer
 
 
@@ -34,6 +35,7 @@ class PeerRoutes:
             Route("/v1/openapi.json", self.document, methods=["GET"]),
             Route("/v1/connect", self.connect, methods=["POST"]),
             Route("/v1/forget", self.forget, methods=["POST"]),
+            Route("/v1/rmpeer", self.rmpeer, methods=["POST"]),
             Route("/v1/token", self.token, methods=["POST"]),
             Route("/v1/stop", self.stop, methods=["POST"]),
             Route("/v1/reset", self.reset, methods=["POST"]),
@@ -76,6 +78,18 @@ class PeerRoutes:
                 raise unknown(str(error)) from None
         await self._mesh.forget(peers)
         return JSONResponse({"peers": list(peers)})
+
+    async def rmpeer(self, request: Request) -> Response:
+        """POST /v1/rmpeer: let a member go for good."""
+        fields = await Fields.of(request, "peer", "force")
+        peer = fields.text("peer", lambda text: values.plain(text, "peer", bytes_max=512))
+        force = Force.YES if fields.flag("force") else Force.NO
+        try:
+            self._mesh.node.topology.resolve(peer)
+        except UnknownPeer as error:
+            raise unknown(str(error)) from None
+        await self._mesh.evict(peer, force=force)
+        return JSONResponse({"peer": peer})
 
     async def token(self, request: Request) -> Response:
         """POST /v1/token: a token that adds a host."""

@@ -18,7 +18,15 @@ from starlette.responses import Response
 
 from meshcrdt.daemon.exits import CommandError, ExitCode, one_line
 from meshcrdt.daemon.outcomes import Unsettled
-from meshcrdt.errors import CapacityError, ClosedError, NotReady, StoreError, UsageError
+from meshcrdt.errors import (
+    CapacityError,
+    ClosedError,
+    Declined,
+    NoMajority,
+    NotReady,
+    StoreError,
+    UsageError,
+)
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 1
@@ -87,7 +95,9 @@ def _status_of(error: Exception) -> HTTPStatus:
             return error.status
         case CommandError(code=ExitCode.FEATURE_OFF):
             return HTTPStatus.NOT_IMPLEMENTED
-        case CapacityError() | CommandError():
+        case NoMajority():
+            return HTTPStatus.SERVICE_UNAVAILABLE
+        case CapacityError() | CommandError() | Declined():
             # What is full stays full until somebody makes room: no Retry-After.
             return HTTPStatus.CONFLICT
         case _:

@@ -136,3 +136,10 @@ class Fields:
         if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
             raise bad_value(f"member {name!r} is {value!r}: {low} to {high} are accepted")
         return value
+
+    def flag(self, name: str) -> bool:
+        """Return a member that is true or false; absent or null is false."""
+        value = self._members.get(name)
+        if value is not None and not isinstance(value, bool):
+            raise bad_value(f"member {name!r} is {value!r}: true or false is accepted")
+        return bool(value)

@@ -1,0 +1,282 @@
+"""Members that go for good: what goes with them, what stays, and what happens if they return."""
+
+from __future__ import annotations
+
+import pytest
+from node_bench import Bench
+
+from meshcrdt.gossip.governance import EPOCH_LEAP
+from meshcrdt.gossip.governing import Governing
+from meshcrdt.node import chamber, events
+from meshcrdt.node.node import Node
+from meshcrdt.node.outcomes import Done, Failed, FailureKind, Written
+
+CHANNEL = "acme/services"
+DEAD_S = 60.0
+
+
+def join_all(bench: Bench, names: tuple[str, ...]) -> None:
+    for index, one in enumerate(names):
+        for other in names[index + 1 :]:
+            if one in bench.nodes and other in bench.nodes:
+                bench.link(one, other)
+
+
+def crash(bench: Bench, name: str) -> None:
+    for owner, link in [end for end in bench.wires if end[0] == name]:
+        bench.unplug(owner, link)
+    del bench.nodes[name]
+    bench._todo = type(bench._todo)(each for each in bench._todo if each[0] != name)
+    bench.run()
+
+
+@pytest.fixture
+def three(bench: Bench) -> Bench:
+    """n1 (the founder, so its lone guardian), n2 and n3, all linked; n3 has written things."""
+    genesis = bench.genesis()
+    for name in ("n1", "n2", "n3"):
+        bench.add(name, genesis)
+    join_all(bench, ("n1", "n2", "n3"))
+    # The first write declares what the channel holds: that record is of the one who stays.
+    assert isinstance(bench.give("n1", events.Put(1, CHANNEL, b"own", b"1")), Written)
+    assert isinstance(bench.give("n3", events.Put(1, CHANNEL, b"web", b"80")), Written)
+    assert isinstance(bench.give("n3", events.SetName(2, "db", ("10.9.9.9",))), Written)
+    bench.pass_time(5)
+    assert bench.nodes["n1"].get(CHANNEL, b"web") == b"80"
+    return bench
+
+
+def evict(bench: Bench, by: str, who: str, request: int = 100, force=events.Force.NO):
+    asked = events.Evict(request, who, force, bench.now + 10)
+    outcome = bench.give(by, asked)
+    if outcome is None:
+        bench.pass_time(11)
+        outcome = bench.replies[by, request]
+    return outcome
+
+
+def gone(bench: Bench, name: str = "n3") -> Node:
+    node = bench.nodes[name]
+    crash(bench, name)
+    bench.pass_time(DEAD_S)
+    return node
+
+
+def names_of(node: Node) -> set[str]:
+    return {member.name for member in node.topology.members().values()}
+
+
+def test_a_running_member_goes_only_by_force(three: Bench) -> None:
+    refused = evict(three, "n2", "n3")
+    assert isinstance(refused, Failed)
+    assert refused.kind is FailureKind.REFUSED
+    assert "alive" in refused.reason
+    assert names_of(three.nodes["n1"]) == {"n1", "n2", "n3"}
+
+
+@pytest.mark.parametrize(
+    ("who", "kind", "why"),
+    [("nobody", FailureKind.UNKNOWN, "'nobody'"), ("n2", FailureKind.USAGE, "itself")],
+)
+def test_whom_to_evict_is_checked_first(three: Bench, who: str, kind, why: str) -> None:
+    refused = evict(three, "n2", who)
+    assert isinstance(refused, Failed)
+    assert refused.kind is kind
+    assert why in refused.reason
+
+
+def test_what_a_dead_member_owned_goes_and_what_it_shared_stays(three: Bench) -> None:
+    """F19: a node that is scaled in takes its names along, not the entries of shared maps."""
+    dead = gone(three)
+    assert isinstance(evict(three, "n2", "n3"), Done)
+    three.pass_time(5)
+    for name in ("n1", "n2"):
+        node = three.nodes[name]
+        assert names_of(node) == {"n1", "n2"}
+        assert node.lookup_name("db", three.now) == ()
+        assert node.get(CHANNEL, b"web") == b"80"
+        assert "directory" not in node.core.replica.channels_of(dead.me)
+        (adoption,) = node.core.governance.adoptions
+        assert (adoption.origin, adoption.adopter) == (dead.me, three.nodes["n2"].me)
+        head = node.core.replica.head(CHANNEL, dead.me)
+        assert head.epoch.counter == adoption.floor
+        node.check()
+    digests = {name: three.nodes[name].statistics().digests for name in ("n1", "n2")}
+    assert digests["n1"] == digests["n2"]
+
+
+def test_adopted_records_keep_their_dots_and_can_be_removed(three: Bench) -> None:
+    dead = gone(three)
+    n1 = three.nodes["n1"]
+    before = n1.core.replica.visible(CHANNEL, b"web")
+    evict(three, "n2", "n3")
+    three.pass_time(5)
+    assert n1.core.replica.visible(CHANNEL, b"web") == before
+    assert isinstance(three.give("n1", events.Delete(7, CHANNEL, b"web")), Written)
+    three.pass_time(60)
+    for name in ("n1", "n2"):
+        node = three.nodes[name]
+        assert node.get(CHANNEL, b"web") is None
+        assert not list(node.core.replica.records_of(CHANNEL, dead.me)), "the owner drops on sight"
+        assert node.core.governance.adoptions == (), "nobody needs to sign for it any more"
+
+
+def test_a_second_eviction_of_the_same_member_says_so(three: Bench) -> None:
+    dead = gone(three)
+    evict(three, "n1", "n3")
+    again = evict(three, "n1", str(dead.me), request=101)
+    assert isinstance(again, Failed)
+    assert again.kind is FailureKind.UNKNOWN  # nobody of that id is left
+
+
+def test_without_a_majority_it_fails_by_its_deadline_and_names_who_is_silent(three: Bench) -> None:
+    founder = three.nodes["n1"].me
+    crash(three, "n1")
+    crash(three, "n3")
+    three.pass_time(DEAD_S)
+    refused = evict(three, "n2", "n3")
+    assert isinstance(refused, Failed)
+    assert refused.kind is FailureKind.UNREACHABLE
+    assert str(founder) in refused.reason
+    assert "n3" in names_of(three.nodes["n2"])
+
+
+def test_a_member_that_comes_back_is_a_member_again_and_nothing_of_it_is_lost(three: Bench) -> None:
+    gone(three)
+    evict(three, "n2", "n3")
+    three.pass_time(5)
+    genesis = three.nodes["n1"].core.genesis
+    back = three.add("n3", genesis, counter=2)
+    for name in ("n1", "n2"):
+        three.link("n3", name)
+    three.pass_time(30)
+    assert back.epoch.counter > EPOCH_LEAP
+    assert isinstance(three.give("n3", events.Put(9, CHANNEL, b"api", b"81")), Written)
+    three.pass_time(5)
+    for node in three.nodes.values():
+        assert names_of(node) == {"n1", "n2", "n3"}
+        assert node.get(CHANNEL, b"web") == b"80"
+        assert node.get(CHANNEL, b"api") == b"81"
+        assert node.lookup_name("db", three.now) == ("10.9.9.9",)
+    assert any("is back" in text for text in back.alarms)
+    assert back.rollbacks_seen == 0, "it is no rollback and no clone"
+
+
+def test_what_all_know_is_pruned(three: Bench) -> None:
+    gone(three)
+    evict(three, "n2", "n3")
+    three.pass_time(60)
+    for name in ("n1", "n2"):
+        governance = three.nodes[name].core.governance
+        assert governance.evicted == ()
+        assert governance.pruned > 0
+        assert three.nodes[name].get(CHANNEL, b"web") == b"80"
+
+
+def test_nothing_is_pruned_while_a_member_is_away(three: Bench) -> None:
+    """F25: the directory counts, dead members included."""
+    genesis = three.nodes["n1"].core.genesis
+    three.add("n4", genesis)
+    three.link("n4", "n1")
+    three.pass_time(5)
+    crash(three, "n4")
+    gone(three)
+    evict(three, "n2", "n3")
+    three.pass_time(90)
+    governance = three.nodes["n1"].core.governance
+    assert len(governance.evicted) == 1
+    assert governance.pruned == 0
+
+
+def returner(three: Bench) -> Node:
+    """n4 was away when it was evicted, and n3 too, and both were pruned: it comes back."""
+    genesis = three.nodes["n1"].core.genesis
+    three.add("n4", genesis)
+    join_all(three, ("n1", "n4"))
+    three.pass_time(5)
+    crash(three, "n4")
+    gone(three)
+    assert isinstance(evict(three, "n2", "n4", request=90), Done)
+    assert isinstance(evict(three, "n2", "n3", request=91), Done)
+    three.pass_time(120)
+    assert three.nodes["n1"].core.governance.evicted == ()
+    back = three.add("n4", genesis, counter=2)
+    assert "n3" in names_of(back), "it remembers whom the others forgot"
+    three.link("n4", "n1")
+    three.pass_time(10)
+    for name in ("n1", "n2"):
+        three.link("n4", name)
+    three.pass_time(30)
+    return back
+
+
+def test_a_returner_brings_nobody_back_whom_the_others_have_forgotten(three: Bench) -> None:
+    """F22: what it holds of others is from a past that nobody shares any more."""
+    dead = three.nodes["n3"].me
+    returner(three)
+    assert any("caught up" in reason for who, reason in three.closed if who == "n4")
+    for node in three.nodes.values():
+        assert names_of(node) == {"n1", "n2", "n4"}
+        assert "directory" not in node.core.replica.channels_of(dead)
+        assert node.lookup_name("db", three.now) == ()
+        assert node.get(CHANNEL, b"web") == b"80"
+
+
+@pytest.mark.parametrize("rule", ["gate", "discard"])
+def test_each_rule_about_returners_is_needed(
+    three: Bench, rule: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Mutation: without the gate, or without discarding, the forgotten member is back."""
+    if rule == "gate":
+        monkeypatch.setattr(Governing, "admits", lambda self, header, _link: self.counts(header))
+    else:
+        monkeypatch.setattr(Governing, "is_late", lambda *_: False)
+    returner(three)
+    assert any("n3" in names_of(node) for node in three.nodes.values())
+
+
+def test_a_member_that_said_goodbye_goes_by_itself_after_a_while(three: Bench) -> None:
+    assert isinstance(three.give("n3", events.Leave(5)), Done)
+    crash(three, "n3")
+    three.pass_time(chamber.LEFT_KEEP_S + 30)
+    for name in ("n1", "n2"):
+        assert names_of(three.nodes[name]) == {"n1", "n2"}
+        assert three.nodes[name].get(CHANNEL, b"web") == b"80"
+
+
+def test_guardians_grow_to_three_and_the_cluster_outlives_its_founder(three: Bench) -> None:
+    three.pass_time(chamber.STAY_S + 30)
+    sets = {name: node.core.log.guardians for name, node in three.nodes.items()}
+    assert {len(each.members) for each in sets.values()} == {3}
+    assert len(set(sets.values())) == 1
+    crash(three, "n1")
+    three.pass_time(DEAD_S)
+    assert isinstance(evict(three, "n2", "n1"), Done)
+    three.pass_time(5)
+    assert names_of(three.nodes["n3"]) == {"n2", "n3"}
+
+
+def test_decisions_outlive_restarts(three: Bench) -> None:
+    gone(three)
+    evict(three, "n2", "n3")
+    three.pass_time(5)
+    genesis = three.nodes["n1"].core.genesis
+    for name in ("n1", "n2"):
+        crash(three, name)
+    for name in ("n1", "n2"):
+        three.add(name, genesis, counter=2)
+    for name in ("n1", "n2"):
+        node = three.nodes[name]
+        assert names_of(node) == {"n1", "n2"}
+        assert node.get(CHANNEL, b"web") == b"80"
+        assert len(node.core.governance.adoptions) == 1
+
+
+def test_a_malformed_word_about_decisions_closes_the_link(three: Bench) -> None:
+    from meshcrdt.node.events import FrameReceived
+    from meshcrdt.node.messages import GOVERNED
+    from meshcrdt.wire import encode_frame
+
+    link = next(link for owner, link in three.wires if owner == "n1")
+    three.give("n1", FrameReceived(link, encode_frame([(GOVERNED, -1)])))
+    assert any("governed.stamp" in reason for _, reason in three.closed)
