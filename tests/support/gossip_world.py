@@ -24,6 +24,7 @@ from meshcrdt.gossip import (
     Put,
     Quarantined,
     Replica,
+    Serve,
     Spread,
     Store,
     StreamChanged,
@@ -107,6 +108,9 @@ class Host:
             match output:
                 case ToLink(link, _, message):
                     self.world.transmit(self, link, encode(message))
+                case Serve(link, request):
+                    for data in self.running.serve(link, request):
+                        self.world.transmit(self, link, data)
                 case Push(link, stream, since):
                     data = self.running.render(link, stream, since)
                     if data is not None:

@@ -47,7 +47,7 @@ class Limits:
     link_delta_bytes_max: int = field(default=2 * 1024 * 1024, validator=_positive)
     """Deltas that wait for one link; a stream whose state is made when it leaves counts 256."""
     link_repair_bytes_max: int = field(default=4 * 1024 * 1024, validator=_positive)
-    """Repair that waits for one link; answers above it are dropped, and asked for again."""
+    """Repair that waits for one link; a request counts for what it names, not for its answer."""
     link_share_window_bytes: int = field(default=256 * 1024, validator=_positive)
     """Bytes of one link over which the shares of its lanes hold."""
     frame_fill_bytes: int = field(default=64 * 1024, validator=_positive)

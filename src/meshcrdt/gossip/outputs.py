@@ -11,6 +11,7 @@ from meshcrdt.abc import Row
 from meshcrdt.base.ids import Epoch, PeerId
 from meshcrdt.base.tree import Tree
 from meshcrdt.gossip.header import Ref, StreamKey
+from meshcrdt.gossip.messages import Get, Want
 
 
 class Lane(Enum):
@@ -40,6 +41,17 @@ class Push:
     link: int
     stream: StreamKey
     since: Ref | None
+
+
+@frozen
+class Serve:
+    """Answer a request on a link, message by message as the link has room (`Replica.serve`).
+
+    A newer request for the same stream takes the place of one that is not answered yet.
+    """
+
+    link: int
+    request: Want | Get
 
 
 @frozen
@@ -147,6 +159,7 @@ class Missing:
 Output: TypeAlias = (
     ToLink
     | Push
+    | Serve
     | Store
     | StreamChanged
     | Committed

@@ -233,6 +233,8 @@ class Repair:
         state = self._take(key, fetch, message.parts)
         if state is not None or self._fetches.get(key) is not fetch or fetch.tries != tries:
             return state
+        if fetch.taken > before:
+            fetch.tries = 0  # the link is slow, not silent: what came stays, and more will
         if fetch.deadline is None:
             return None  # an answer that came late; its turn comes again
         if message.ending is Ending.MOVED:

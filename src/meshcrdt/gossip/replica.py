@@ -7,7 +7,7 @@ going back and clones `rebase`. It never raises for what a peer sends.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import assert_never
 
 from meshcrdt.base.dice import Dice
@@ -317,6 +317,10 @@ class Replica(Reading):
     def render(self, link: int, stream: StreamKey, since: Ref | None) -> bytes | None:
         """Return the encoded message of a Push as of now, or None when nothing is left to say."""
         return self._server.render(link, stream, since)
+
+    def serve(self, link: int, request: Want | Get) -> Iterator[bytes]:
+        """Yield the encoded messages that answer a Serve, each made when it is asked for."""
+        return self._server.serve(link, request)
 
     # --- writing -----------------------------------------------------------------------
 

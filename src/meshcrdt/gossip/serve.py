@@ -31,9 +31,9 @@ from meshcrdt.gossip.messages import (
     Wanted,
     build,
 )
-from meshcrdt.gossip.outputs import Lane
+from meshcrdt.gossip.outputs import Lane, Serve
 from meshcrdt.gossip.record import Record
-from meshcrdt.gossip.stream import State, Stream
+from meshcrdt.gossip.stream import State
 from meshcrdt.wire import encode
 
 WHOLE_BYTES_MAX = 32 * 1024
@@ -90,29 +90,37 @@ class Server:
             del self.orphans[next(iter(self.orphans))]
 
     def want(self, link: int, message: Want) -> None:
-        """Answer a Want."""
-        context = self._context
-        stream = context.holdings.stream(message.stream)
-        state = context.links[link]
-        refused = state.refused
+        """Take a Want: it is answered when the link has room."""
         if message.have is not None:
-            state.learn(message.stream, message.have.place)
+            self._context.links[link].learn(message.stream, message.have.place)
+        self._context.out.append(Serve(link, message))
+
+    def get(self, link: int, message: Get) -> None:
+        """Take a Get: it is answered when the link has room."""
+        self._context.out.append(Serve(link, message))
+
+    def serve(self, link: int, request: Want | Get) -> Iterator[bytes]:
+        """Yield the encoded messages that answer a request, each made when it is asked for."""
+        if isinstance(request, Want):
+            yield encode(build(*self._wanted(link, request)))
+        else:
+            for nodes in self._nodes(request):
+                yield encode(build(nodes))
+
+    def _wanted(self, link: int, message: Want) -> tuple[Parsed, KeyOnWire]:
+        peer = self._context.links.get(link)
+        stream, have = self._context.holdings.stream(message.stream), message.have
         if (
             stream is None
-            or stream.state.header.hash in refused
-            or (message.have is not None and message.have >= stream.state.ref)
+            or peer is None
+            or stream.state.header.hash in peer.refused
+            or (have is not None and have >= stream.state.ref)
         ):
-            context.send(link, Lane.REPAIR, Absent(message.stream))
-            return
-        self._answer(link, stream, message.have)
-
-    def _answer(self, link: int, stream: Stream, have: Ref | None) -> None:
+            return Absent(message.stream), KeyOnWire.SENT
         state = stream.state
         if have is None and state.header.live_bytes > WHOLE_BYTES_MAX:
-            self.announce(link, state)
-        else:
-            keys = None if have is None else stream.keys_since(have)
-            self._context.send(link, Lane.REPAIR, *_message(state, have, keys))
+            return _announced(state), KeyOnWire.SENT
+        return _message(state, have, None if have is None else stream.keys_since(have))
 
     def render(self, link: int, key: StreamKey, since: Ref | None) -> bytes | None:
         """Return the encoded message of a Push, or None when nothing is to be said any more.
@@ -142,29 +150,26 @@ class Server:
         """Send a header whose state is to be fetched, with the top of its tree."""
         self._context.send(link, Lane.REPAIR, _announced(state))
 
-    def get(self, link: int, message: Get) -> None:
-        """Answer a Get with at most four messages; the asker asks again for the rest."""
-        context = self._context
-        held = (context.holdings.state(message.stream), self.orphans.get(message.stream))
+    def _nodes(self, message: Get) -> Iterator[Nodes]:
+        """Yield at most four messages; the asker asks again for the rest."""
+        held = (self._context.holdings.state(message.stream), self.orphans.get(message.stream))
         sources = [state.tree for state in held if state is not None]
         moved = not sources
-        batches: list[list[Part]] = [[]]
-        size = 0
+        batch: list[Part] = []
+        size = made = 0
         for part in _parts_of(message.items, sources):
             if part is None:
                 moved = True
                 continue
             size += part_bytes(part)
-            if size > MESSAGE_BYTES_MAX and batches[-1]:
-                if len(batches) == ANSWER_MESSAGES_MAX:
+            if size > MESSAGE_BYTES_MAX and batch:
+                made += 1
+                if made == ANSWER_MESSAGES_MAX:
                     break
-                batches.append([])
-                size = part_bytes(part)
-            batches[-1].append(part)
-        last = Ending.MOVED if moved else Ending.DONE
-        for number, batch in enumerate(batches, 1):
-            ending = last if number == len(batches) else Ending.MORE
-            context.send(link, Lane.REPAIR, Nodes(message.stream, tuple(batch), ending))
+                yield Nodes(message.stream, tuple(batch), Ending.MORE)
+                batch, size = [], part_bytes(part)
+            batch.append(part)
+        yield Nodes(message.stream, tuple(batch), Ending.MOVED if moved else Ending.DONE)
 
 
 def _parts_of(items: tuple[Wanted, ...], sources: list[MerkleMap[Record]]) -> Iterator[Part | None]:

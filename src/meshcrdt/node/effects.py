@@ -17,7 +17,7 @@ from meshcrdt.base.ids import PeerId
 
 @define
 class Writable:
-    """A link has something to send: pull `node.next_frame(link, now)` until it is None.
+    """A link has something to send: pull `node.next_frame(link)` until it is None.
 
     The shell may take its time, one frame whenever the socket is free: what waits in the node
     gets less there, not more. It is told again only after it was given None.

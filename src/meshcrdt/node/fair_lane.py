@@ -108,18 +108,39 @@ class FairLane(Generic[Item]):
         return item
 
     def sent(self, cost_bytes: int) -> None:
-        """Take the head out: it left as so many bytes, or with 0 it was needless after all."""
-        if cost_bytes:
-            self._sent += 1
-            self._sent_bytes += cost_bytes
-        else:
-            self._coalesced += 1
+        """Take the head out: it left as so many bytes."""
+        self._sent += 1
+        self._sent_bytes += cost_bytes
         self._take(cost_bytes)
+
+    def sent_part(self, cost_bytes: int) -> None:
+        """Charge the flow of the head for a part of it that left; the head stays."""
+        self._sent += 1
+        self._sent_bytes += cost_bytes
+        flow = self._first()
+        start, _, name = self._order[0]
+        self._virtual = start
+        flow.start = start + cost_bytes
+        self._count += 1
+        heapreplace(self._order, (flow.start, self._count, name))
+
+    def done(self) -> None:
+        """Take the head out: all its parts have left."""
+        self._take(0)
+
+    def skip(self) -> None:
+        """Take the head out: there is nothing left to say of it."""
+        self._coalesced += 1
+        self._take(0)
 
     def drop(self) -> None:
         """Take the head out unsent."""
         self._dropped += 1
         self._take(0)
+
+    def dropped_part(self) -> None:
+        """Count a part of the head that cannot be sent; the head stays."""
+        self._dropped += 1
 
     def _take(self, cost_bytes: int) -> None:
         flow = self._first()

@@ -2,7 +2,8 @@
 
 The backlog of a link lives here and not in the shell, because here it shrinks: a stream that
 moves while its link is busy is noted once, and told in its newest state when the link has
-room. The shell pulls a frame when its socket is free; nothing here waits for a socket.
+room; a request is answered piece by piece at the pace of the link, and once, however often
+it is repeated. The shell pulls a frame when its socket is free; nothing here waits for a socket.
 
 Four lanes. Liveness and unicast leave first, but while something else waits they take no
 more than 5 and 15 % of the link. Deltas and repair share the rest by deficit round robin,
@@ -13,15 +14,16 @@ their sum, whatever peers do.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from enum import IntEnum
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 from attrs import define, field, frozen
 
 from meshcrdt.base.limits import Limits
 from meshcrdt.errors import InternalError
 from meshcrdt.gossip.header import Ref, StreamKey
+from meshcrdt.gossip.messages import Get, Want
 from meshcrdt.node.fair_lane import FairLane, LaneStatistics
 from meshcrdt.wire import join_frame
 from meshcrdt.wire.frames import FRAME_MESSAGES_MAX, SEAL_BYTES
@@ -47,7 +49,11 @@ QUANTA = {Lane.DELTA: 12 * 1024, Lane.REPAIR: 4 * 1024}
 OTHER = {Lane.DELTA: Lane.REPAIR, Lane.REPAIR: Lane.DELTA}
 PUSH_BYTES = 256
 """What one noted stream counts in its lane: about what it takes in memory."""
+REQUEST_BYTES, ITEM_BYTES = 512, 128
+"""The same of a request that waits to be answered, and of each node that it asks for."""
 ONE_FLOW = b""
+ANSWERS = b"answers"
+"""The flow of repair that answers; what this node asks itself must not wait behind it."""
 
 
 class Noted(NamedTuple):
@@ -57,9 +63,41 @@ class Noted(NamedTuple):
     since: Ref | None
 
 
-Render: TypeAlias = Callable[[int, StreamKey, "Ref | None"], "bytes | None"]
-"""Makes the message of a noted stream for a link; None when there is nothing left to say."""
-Waiting: TypeAlias = bytes | Noted
+class Source(Protocol):
+    """Makes messages when a link has room for them; `gossip.Replica` is one."""
+
+    def render(self, link: int, stream: StreamKey, since: Ref | None) -> bytes | None:
+        """Return the message of a noted stream; None when there is nothing left to say."""
+
+    def serve(self, link: int, request: Want | Get) -> Iterator[bytes]:
+        """Yield the messages that answer a request."""
+
+
+class Answer:
+    """A request of the other end, and how far it is answered.
+
+    A message that fits no more into a frame is kept for the next one: it cannot be made twice.
+    """
+
+    def __init__(self, request: Want | Get) -> None:
+        self._request = request
+        self._messages: Iterator[bytes] | None = None
+        self._made: bytes | None = None
+
+    def next_message(self, link: int, source: Source) -> bytes | None:
+        """Return the message that is next, the same until `left` is called, or None at the end."""
+        if self._messages is None:
+            self._messages = source.serve(link, self._request)
+        if self._made is None:
+            self._made = next(self._messages, None)
+        return self._made
+
+    def left(self) -> None:
+        """Go on to the message after the one that is next."""
+        self._made = None
+
+
+Waiting: TypeAlias = bytes | Noted | Answer
 
 
 @frozen
@@ -156,13 +194,24 @@ class LinkQueue:
         if not self._is_closing and not lane.says_already(stream.origin, stream):
             lane.put(stream.origin, Noted(stream, since), PUSH_BYTES, name=stream)
 
+    def serve(self, request: Want | Get) -> None:
+        """Note a request, in the place of an older one of its kind for the same stream.
+
+        Who asks again has not seen our answer yet, or wants other parts of it by now.
+        """
+        if not self._is_closing:
+            items = len(request.items) if isinstance(request, Get) else 0
+            size_bytes = REQUEST_BYTES + ITEM_BYTES * items
+            name = (type(request), request.stream)
+            self.lanes[Lane.REPAIR].put(ANSWERS, Answer(request), size_bytes, name=name)
+
     def close(self) -> None:
         """Take nothing more; what waits can still be pulled."""
         self._is_closing = True
 
     # --- out -----------------------------------------------------------------------------
 
-    def next_frame(self, render: Render) -> bytes | None:
+    def next_frame(self, source: Source) -> bytes | None:
         """Return the next frame, of as many messages as fit, or None when nothing waits.
 
         A message that fits no frame is left out: only one to pass on can be so large, from
@@ -177,17 +226,16 @@ class LinkQueue:
             if number is None:
                 break
             lane = self.lanes[number]
-            waiting = lane.head()
-            message = render(self.link, *waiting) if isinstance(waiting, Noted) else waiting
+            message = self._made(lane, source)
             if message is None:
-                lane.sent(0)
-            elif len(message) > room_bytes:
-                lane.drop()
+                continue
+            if len(message) > room_bytes:
+                self._leave_out(lane)
             elif batch and size_bytes + len(message) > fill_bytes:
                 break  # it begins the next frame, a noted stream in what is newest then
             else:
                 self._charge(number, len(message))
-                lane.sent(len(message))
+                self._take_out(lane, len(message))
                 batch.append(message)
                 size_bytes += len(message)
         if not batch:
@@ -195,6 +243,37 @@ class LinkQueue:
             return None
         self._frames += 1
         return join_frame(batch)
+
+    def _made(self, lane: FairLane[Waiting], source: Source) -> bytes | None:
+        """Return the next message of a lane, or None after taking out what has none."""
+        head = lane.head()
+        if isinstance(head, bytes):
+            return head
+        if isinstance(head, Noted):
+            message = source.render(self.link, *head)
+            if message is None:
+                lane.skip()
+        else:
+            message = head.next_message(self.link, source)
+            if message is None:
+                lane.done()
+        return message
+
+    def _take_out(self, lane: FairLane[Waiting], size_bytes: int) -> None:
+        head = lane.head()
+        if isinstance(head, Answer):
+            head.left()
+            lane.sent_part(size_bytes)
+        else:
+            lane.sent(size_bytes)
+
+    def _leave_out(self, lane: FairLane[Waiting]) -> None:
+        head = lane.head()
+        if isinstance(head, Answer):
+            head.left()
+            lane.dropped_part()
+        else:
+            lane.drop()
 
     def _next_lane(self) -> Lane | None:
         liveness, unicast, delta, repair = self.lanes

@@ -3,25 +3,36 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 
 from attrs import frozen
 
 from meshcrdt.base.limits import Limits
 from meshcrdt.errors import InternalError
 from meshcrdt.gossip.header import Ref, StreamKey
+from meshcrdt.gossip.messages import Get, Want
 from meshcrdt.node.link_queue import (
     ONE_FLOW,
     Lane,
     LinkQueue,
     LinkQueueStatistics,
-    Render,
+    Source,
 )
 
 
-def nothing_to_say(_link: int, _stream: StreamKey, _since: Ref | None) -> bytes | None:
-    """Render nothing: before there is a genesis there are no streams."""
-    return None
+class Nothing:
+    """Makes no messages: before there is a genesis there are no streams."""
+
+    def render(self, _link: int, _stream: StreamKey, _since: Ref | None) -> bytes | None:
+        """Return None."""
+        return None
+
+    def serve(self, _link: int, _request: Want | Get) -> Iterator[bytes]:
+        """Yield nothing."""
+        return iter(())
+
+
+NOTHING = Nothing()
 
 
 @frozen
@@ -100,10 +111,17 @@ class LinkQueues:
         news, self._news = self._news, []
         return news
 
-    def next_frame(self, link: int, render: Render) -> bytes | None:
+    def serve(self, link: int, request: Want | Get) -> None:
+        """Note a request; see `LinkQueue.serve`."""
+        queue = self._queues.get(link)
+        if queue is not None:
+            queue.serve(request)
+            self._tell(link, queue)
+
+    def next_frame(self, link: int, source: Source) -> bytes | None:
         """Return the next frame of a link; see `LinkQueue.next_frame`."""
         queue = self._queues.get(link)
-        return None if queue is None else queue.next_frame(render)
+        return None if queue is None else queue.next_frame(source)
 
     def queue(self, link: int) -> LinkQueue | None:
         """Return the queue of an open link."""

@@ -40,7 +40,7 @@ from meshcrdt.node.events import (
 )
 from meshcrdt.node.joiners import Joiners
 from meshcrdt.node.link_queue import Lane
-from meshcrdt.node.link_queues import LinkQueues, nothing_to_say
+from meshcrdt.node.link_queues import NOTHING, LinkQueues
 from meshcrdt.node.outbox import Message, Outbox
 from meshcrdt.node.own_hello import OwnHello, judge
 from meshcrdt.node.patience import Patience
@@ -198,8 +198,8 @@ class Node(Queries):
         Call it when the link has room, after a Writable and until it returns None. Nothing
         but the queue of the link changes by it.
         """
-        render = nothing_to_say if self.core is None else self.core.replica.render
-        return self.queues.next_frame(link, render)
+        source = NOTHING if self.core is None else self.core.replica
+        return self.queues.next_frame(link, source)
 
     # --- handshakes ----------------------------------------------------------------------
 

@@ -53,6 +53,7 @@ class Wiring:
             topology.Misbehaved: self._neighbour_misbehaved,
             gossip.ToLink: self._gossip_message,
             gossip.Push: self._push,
+            gossip.Serve: self._serve,
             gossip.Store: self._gossip_store,
             gossip.StreamChanged: self._stream_changed,
             gossip.Committed: self._committed,
@@ -224,6 +225,9 @@ class Wiring:
 
     def _push(self, output: gossip.Push, now: float) -> None:
         self._node.queues.push(output.link, output.stream, output.since)
+
+    def _serve(self, output: gossip.Serve, now: float) -> None:
+        self._node.queues.serve(output.link, output.request)
 
     def _gossip_store(self, output: gossip.Store, now: float) -> None:
         core = self._node.core

@@ -8,7 +8,7 @@ from meshcrdt.base.limits import DEFAULT_LIMITS
 from meshcrdt.errors import UsageError
 from meshcrdt.gossip import Over, Put, Replica
 from meshcrdt.gossip import channels as channels_module
-from meshcrdt.gossip.outputs import Push, Store, ToLink
+from meshcrdt.gossip.outputs import Push, Serve, Store, ToLink
 from meshcrdt.trust.identity import Identity
 from meshcrdt.wire import decode
 
@@ -38,16 +38,17 @@ def exchange(replicas: list[Replica], now: float = 1.0) -> None:
         replica = replicas[at]
         if isinstance(out, Store):
             todo += [(at, more) for more in replica.stored(out.token, now)]
-        elif isinstance(out, ToLink | Push):
+        elif isinstance(out, ToLink | Push | Serve):
             other = replicas[out.link]
             if isinstance(out, ToLink):
-                message = out.message
-            else:
+                messages = [out.message]
+            elif isinstance(out, Push):
                 data = replica.render(out.link, out.stream, out.since)
-                if data is None:
-                    continue  # the other showed meanwhile that it holds it
-                message = decode(data)
-            todo += [(out.link, more) for more in other.received(at, message, now)]
+                messages = [] if data is None else [decode(data)]
+            else:
+                messages = [decode(data) for data in replica.serve(out.link, out.request)]
+            for message in messages:
+                todo += [(out.link, more) for more in other.received(at, message, now)]
             todo += [(out.link, more) for more in other.flush(now)]
 
 

@@ -6,7 +6,7 @@ from attrs import evolve
 from gossip_world import World, forged, whole
 
 from meshcrdt.base.limits import Limits
-from meshcrdt.gossip import Alarm, Drop, Misbehaved, Over, Put, Quarantined, ToLink
+from meshcrdt.gossip import Alarm, Drop, Misbehaved, Over, Put, Quarantined, Serve, ToLink
 from meshcrdt.gossip.context import WASTED_MAX
 from meshcrdt.gossip.fetch import node_parts
 from meshcrdt.gossip.messages import (
@@ -24,6 +24,7 @@ from meshcrdt.gossip.messages import (
     build,
 )
 from meshcrdt.gossip.stream import State
+from meshcrdt.wire import decode
 
 
 def separated_pair(**kwargs: Limits) -> World:
@@ -260,8 +261,9 @@ def test_get_of_what_is_not_held_is_answered_with_moved() -> None:
     a = world.hosts[0].running
     stream = forged(5, {}).header.stream
     (out,) = a.received(1, build(Get(stream, (Wanted(b"", b"h" * 32),))), 0.0)
-    assert isinstance(out, ToLink)
-    assert out.message == build(Nodes(stream, (), Ending.MOVED))
+    assert isinstance(out, Serve)
+    (data,) = a.serve(1, out.request)
+    assert decode(data) == build(Nodes(stream, (), Ending.MOVED))
 
 
 def test_f27_forged_equivocation_counts_as_waste_and_known_one_costs_nothing() -> None:

@@ -377,7 +377,8 @@ def test_a_graft_is_answered_and_a_prune_needs_no_answer() -> None:
     assert a.running.received(1, turn(Branch.LAZY), 0.0) == []
     assert a.running.statistics().lazy_links == 1
     (out,) = a.running.received(1, turn(Branch.EAGER, Wish(StreamKey("c", a.peer), None)), 0.0)
-    assert out.message[0] == Code.DELTA
+    (data,) = a.running.serve(1, out.request)
+    assert decode(data)[0] == Code.DELTA
     assert a.running.statistics().lazy_links == 0
 
 

@@ -9,8 +9,9 @@ from meshcrdt.base.ids import Epoch, PeerId
 from meshcrdt.base.limits import Limits
 from meshcrdt.errors import InternalError
 from meshcrdt.gossip.header import Ref, StreamKey
+from meshcrdt.gossip.messages import Get, Want, Wanted
 from meshcrdt.node.link_queue import PUSH_BYTES, SHARES, Lane, LinkQueue
-from meshcrdt.node.link_queues import LinkQueues, nothing_to_say
+from meshcrdt.node.link_queues import NOTHING, LinkQueues
 from meshcrdt.wire import decode_frame, encode
 from meshcrdt.wire.frames import SEAL_BYTES
 
@@ -40,17 +41,17 @@ def message(lane, size):
     return encode((lane.value, bytes(size)))
 
 
-def pull(queue, render=nothing_to_say):
+def pull(queue, source=NOTHING):
     """Return the messages of the next frame as (lane, bytes)."""
-    frame = queue.next_frame(render)
+    frame = queue.next_frame(source)
     if frame is None:
         return []
     return [(Lane(code), len(encode((code, *rest)))) for code, *rest in decode_frame(frame)]
 
 
-def everything(queue, render=nothing_to_say):
+def everything(queue, source=NOTHING):
     out = []
-    while batch := pull(queue, render):
+    while batch := pull(queue, source):
         out += batch
     return out
 
@@ -75,6 +76,14 @@ class Shares:
                 if both:
                     self.contended += size
                     self.repair += size * (lane is Lane.REPAIR)
+
+
+class Made:
+    """Makes what a test says of noted streams and requests."""
+
+    def __init__(self, render=None, serve=None):
+        self.render = render or NOTHING.render
+        self.serve = serve or NOTHING.serve
 
 
 ARRIVALS = st.lists(
@@ -207,7 +216,7 @@ def test_no_flood_goes_above_the_bounds_and_what_waits_comes_out(flood):
         queue.check()
     assert queue.waiting_bytes <= 41_000
     waiting = queue.waiting
-    out = everything(queue, lambda _link, _stream, _since: message(Lane.DELTA, 5))
+    out = everything(queue, Made(lambda _link, _stream, _since: message(Lane.DELTA, 5)))
     assert len(out) == waiting
     assert queue.waiting == queue.waiting_bytes == 0
     assert everything(queue) == []
@@ -226,7 +235,7 @@ def test_frames_are_as_full_as_they_may_be_and_not_fuller():
     queue = LinkQueue(1, limits)
     for size in range(0, 1_900, 7):
         queue.put(Lane.REPAIR, message(Lane.REPAIR, size))
-    while frame := queue.next_frame(nothing_to_say):
+    while frame := queue.next_frame(NOTHING):
         assert len(frame) + SEAL_BYTES <= limits.frame_bytes_max
         if queue.waiting:
             head = queue.lanes[Lane.REPAIR].head()
@@ -248,7 +257,7 @@ def test_a_stream_waits_once_and_keeps_the_oldest_since():
         return message(Lane.DELTA, 10)
 
     assert queue.waiting_bytes == 2 * PUSH_BYTES
-    assert len(everything(queue, render)) == 2
+    assert len(everything(queue, Made(render))) == 2
     assert asked == [(7, stream(1), ref(1)), (7, stream(2), None)]
     counts = queue.statistics()
     assert counts.frames == 1
@@ -259,7 +268,7 @@ def test_what_has_nothing_left_to_say_costs_no_frame():
     queue = LinkQueue(1, Limits())
     for number in range(5):
         queue.push(stream(number), None)
-    assert queue.next_frame(nothing_to_say) is None
+    assert queue.next_frame(NOTHING) is None
     assert queue.waiting == 0
     assert queue.statistics().frames == 0
 
@@ -275,7 +284,7 @@ def test_origins_take_turns_whatever_one_of_them_writes():
         order.append(key.origin)
         return message(Lane.DELTA, 30_000)
 
-    pull(queue, render)
+    pull(queue, Made(render))
     assert stream(2).origin in order[:2]
 
 
@@ -284,9 +293,90 @@ def test_an_unsent_ping_gives_way_to_a_newer_one():
     for number in range(10_000):
         queue.put(Lane.LIVENESS, encode((0, number)), name=0)
         queue.put(Lane.LIVENESS, encode((1, number)), name=1)
-    frame = queue.next_frame(nothing_to_say)
+    frame = queue.next_frame(NOTHING)
     assert decode_frame(frame) == ((0, 9_999), (1, 9_999))
     assert queue.statistics().liveness.dropped == 0
+
+
+# --- answers -----------------------------------------------------------------------------
+
+
+def served(sizes, made):
+    def serve(_link, request):
+        for number, size in enumerate(sizes):
+            made.append((request, number))
+            yield message(Lane.REPAIR, size)
+
+    return Made(serve=serve)
+
+
+def get(number, *paths):
+    return Get(stream(number), tuple(Wanted(path, b"h" * 32) for path in paths))
+
+
+def test_an_answer_is_made_piece_by_piece_as_the_link_has_room():
+    queue, made = LinkQueue(1, Limits()), []
+    source = served([50_000, 50_000, 50_000, 50_000], made)
+    queue.serve(get(1, b""))
+    assert made == []
+    for number in range(1, 5):
+        assert len(pull(queue, source)) == 1
+        assert len(made) <= number + 1, "one is made that did not fit, and no more"
+        assert queue.waiting_bytes < 2_000
+        queue.check()
+    assert everything(queue, source) == []
+    assert queue.statistics().repair.sent == 4
+
+
+def test_a_request_that_is_repeated_is_answered_once():
+    queue, made = LinkQueue(1, Limits()), []
+    source = served([50_000, 50_000], made)
+    for paths in ([b""], [b"", b"\1"], [b"\2"]):
+        queue.serve(get(1, *paths))
+        queue.serve(Want(stream(1), None))
+    queue.serve(get(2, b""))
+    assert len(everything(queue, source)) == 6
+    asked = [request for request, number in made if number == 0]
+    assert asked == [get(1, b"\2"), Want(stream(1), None), get(2, b"")]
+    assert queue.statistics().repair.coalesced == 4
+
+
+def test_who_asks_anew_in_the_midst_of_an_answer_gets_what_he_asks_for_now():
+    queue, made = LinkQueue(1, Limits()), []
+    source = served([50_000] * 4, made)
+    queue.serve(get(1, b""))
+    pull(queue, source)
+    queue.serve(get(1, b"\3"))
+    everything(queue, source)
+    assert [request for request, _ in made][-4:] == [get(1, b"\3")] * 4
+    assert len(made) <= 6
+
+
+def test_what_this_node_asks_does_not_wait_behind_what_it_answers():
+    queue = LinkQueue(1, Limits())
+    source = served([100_000] * 4, [])
+    for number in range(10):
+        queue.serve(get(number, b""))
+    pull(queue, source)
+    queue.put(Lane.REPAIR, message(Lane.REPAIR, 50))
+    sizes = [size for _ in range(2) for _, size in pull(queue, source)]
+    assert min(sizes) < 100
+
+
+def test_a_part_of_an_answer_that_fits_no_frame_holds_up_nothing():
+    queue = LinkQueue(1, Limits(frame_bytes_max=1_000))
+    queue.serve(get(1, b""))
+    assert len(everything(queue, served([500, 5_000, 500], []))) == 2
+    assert queue.statistics().repair.dropped == 1
+
+
+def test_a_flood_of_requests_is_bounded():
+    queue = LinkQueue(1, Limits())
+    for number in range(100_000):
+        queue.serve(get(number, *[b"%d" % n for n in range(number % 5)]))
+    queue.check()
+    assert queue.waiting_bytes <= Limits().link_repair_bytes_max
+    assert queue.statistics().repair.dropped > 0
 
 
 # --- all links ---------------------------------------------------------------------------
@@ -302,11 +392,11 @@ def test_the_shell_is_told_once_until_it_was_given_nothing():
     assert queues.news() == [1, 2]
     queues.put(1, Lane.REPAIR, message(Lane.REPAIR, 1))
     assert queues.news() == []
-    assert queues.next_frame(1, nothing_to_say) is not None
+    assert queues.next_frame(1, NOTHING) is not None
     queues.put(1, Lane.REPAIR, message(Lane.REPAIR, 1))
     assert queues.news() == [], "it has not seen the end yet"
-    assert queues.next_frame(1, nothing_to_say) is not None
-    assert queues.next_frame(1, nothing_to_say) is None
+    assert queues.next_frame(1, NOTHING) is not None
+    assert queues.next_frame(1, NOTHING) is None
     queues.put(1, Lane.REPAIR, message(Lane.REPAIR, 1))
     assert queues.news() == [1]
     queues.check([1, 2])
@@ -319,16 +409,16 @@ def test_a_link_that_is_closing_takes_nothing_more_and_one_that_is_gone_nothing_
     queues.closing(1)
     queues.put(1, Lane.REPAIR, message(Lane.REPAIR, 1))
     queues.push(1, stream(1), None)
-    frame = queues.next_frame(1, nothing_to_say)
+    frame = queues.next_frame(1, NOTHING)
     assert len(decode_frame(frame)) == 1
-    assert queues.next_frame(1, nothing_to_say) is None
+    assert queues.next_frame(1, NOTHING) is None
     queues.closed(1)
     for link in (1, 99):
         queues.closing(link)
         queues.closed(link)
         assert queues.put(link, Lane.REPAIR, b"")
         queues.push(link, stream(1), None)
-        assert queues.next_frame(link, nothing_to_say) is None
+        assert queues.next_frame(link, NOTHING) is None
     counts = queues.statistics()
     assert (counts.frames, counts.messages, counts.waiting_bytes) == (1, 1, 0)
 
