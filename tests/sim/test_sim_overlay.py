@@ -17,6 +17,7 @@ from meshcrdt.sim.host import Host
 from meshcrdt.sim.scenario import Topology
 from meshcrdt.topology import seeking
 from meshcrdt.topology.dialer import Discovery
+from meshcrdt.topology.outputs import PeerState
 from meshcrdt.topology.overlay import Overlay
 
 ROUND_S = 1.0
@@ -298,3 +299,30 @@ def test_whole_nodes_in_a_line_without_discovery():
     for number in range(1, 11):
         expected = {f"n{number - 1}", f"n{number + 1}"} & set(views(world))
         assert views(world)[f"n{number}"] == expected
+
+
+def test_two_halves_of_whole_nodes_find_together():
+    world = World(Scenario(seed=4, nodes=10, duration_s=60, limits=DEFAULT_LIMITS))
+    for index, host in enumerate(world.hosts):
+        world.clock.at(0.2 * index, host.start)
+    world.clock.run_until(12.0)
+    assert is_one(views(world))
+    side = {f"n{number}" for number in range(1, 6)}
+
+    def apart(source: str, target: str) -> bool:
+        return (source in side) != (target in side)
+
+    world.network.walls.append(apart)
+    world.clock.run_until(32.0)
+    assert not is_one(views(world))
+    world.network.walls.remove(apart)
+    while not is_one(views(world)) and world.clock.now < 52.0:
+        world.clock.run_until(world.clock.now + 0.1)
+    assert world.clock.now <= 32.0 + 6.0, "about two seconds, with room for chance"
+    world.clock.run_until(world.clock.now + 15.0)
+    bridges = [n for n in sorted(side) for other in views(world)[n] if other not in side]
+    assert len(bridges) >= 3
+    for host in world.hosts:
+        assert host.node is not None
+        topology = host.node.topology
+        assert {topology.state(peer) for peer in topology.members()} == {PeerState.ALIVE}

@@ -37,6 +37,12 @@ def status_object(daemon: Daemon) -> dict[str, Any]:
             for member in seen.members
         ],
         "connections": [_connection(info) for info in seen.connections],
+        "view": {
+            "mode": seen.view.mode.value,
+            "active": seen.view.active,
+            "passive": seen.view.passive,
+            "temporary": seen.view.temporary,
+        },
         "refused": [
             {"address": caller.source, "reason": caller.reason, "count": caller.count}
             for caller in daemon.mesh.activity().refused

@@ -186,6 +186,7 @@ class Queries:
             epoch=self.epoch,
             members=members,
             connections=self.topology.connections(),
+            view=self.topology.statistics().overlay,
             universes=(
                 tuple(
                     UniverseStatus(u.cidr, u.owned, u.free, u.used)

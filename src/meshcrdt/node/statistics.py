@@ -6,6 +6,7 @@ from attrs import frozen
 
 from meshcrdt.base.ids import Epoch, PeerId
 from meshcrdt.node.link_queues import NO_QUEUES, QueueStatistics
+from meshcrdt.topology.overlay_terms import OverlayStatistics
 from meshcrdt.topology.topology import ConnectionInfo, PeerState
 
 
@@ -44,6 +45,7 @@ class NodeStatistics:
     epoch: Epoch
     members: tuple[MemberStatus, ...]
     connections: tuple[ConnectionInfo, ...]
+    view: OverlayStatistics
     universes: tuple[UniverseStatus, ...]
     names_count: int
     digests: dict[str, str]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from meshcrdt.base.dice import Dice
 from meshcrdt.base.ids import PeerId
@@ -108,7 +108,7 @@ class Candidates:
         """Return how many members declare a failure domain."""
         return len(self._in_domain.get(domain, ()))
 
-    def domains(self) -> Iterable[str]:
+    def domains(self) -> Collection[str]:
         """Return the failure domains that members declare."""
         return self._in_domain
 

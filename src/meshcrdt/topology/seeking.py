@@ -97,7 +97,7 @@ class Seeking(Neighbourhood):
     def _seek(self, now: float) -> None:
         """Choose whom to dial for the view."""
         self._look_at = None
-        domains = [d for d in sorted(self._candidates.domains()) if not self._slots.covers(d)]
+        domains = self._uncovered()
         need = self._needs()
         if need <= 0:
             if domains and now >= self._domain_at:
@@ -117,6 +117,13 @@ class Seeking(Neighbourhood):
             ):
                 self._look_at = now + AGAIN_S
                 break
+
+    def _uncovered(self) -> list[str]:
+        """Return the failure domains without a neighbour; none when no view could hold them all."""
+        declared = self._candidates.domains()
+        if len(declared) > self._limits.overlay_active_max:
+            return []
+        return [domain for domain in sorted(declared) if not self._slots.covers(domain)]
 
     def _dial_one(self, now: float, domain: str, priority: Priority) -> bool:
         isolated = not len(self._slots)
