@@ -97,6 +97,13 @@ GOALS = (
             Goal("memory", "memory_bytes", most=500, system=system),
         )
     ),
+    Goal("scale", "delivery", 1_000, least=1, switches="deliver, loss 0.2"),
+    Goal("scale", "redundancy", 1_000, most=0.1, switches="deliver, loss 0.2"),
+    Goal("scale", "delivery", 1_000, least=1, switches="churn-1000"),
+    Goal("scale", "cpu_s", 1_000, most=900, switches="churn-1000"),
+    Goal("scale", "rss_mib", 1_000, most=2_048, switches="churn-1000"),
+    Goal("scale", "connected_rounds", 1_000, most=20, switches="kill-80-percent"),
+    Goal("scale", "joined_seconds", 1_000, most=60, switches="cold-start-1000"),
     Goal("in sync", "in_sync_bytes", most=48),
     Goal("in sync", "one_key_bytes", most=250),
     Goal("allocate", "one_caller_per_s", 0, "weave", least=3),

@@ -60,19 +60,19 @@ def draw(rows: Sequence[Figures], target: str | Path) -> None:
         axes.barh(place, math.log10(value), color=COLOURS[verdict.outcome], height=0.66)
         cells = verdict.cells()
         text = f"{cells[3]}" + (f" / {cells[4]} = {cells[5]}" if verdict.goal.against else "")
-        side = 1 if value >= 1 else -1
+        axes.plot(math.log10(value), place, marker="|", color=COLOURS[verdict.outcome])
+        # Beside the bar, or on the free side of the line where the bar goes to the left.
         axes.annotate(
             f"{text}, goal {cells[6]}",
-            (math.log10(value), place),
-            xytext=(5 * side, 0),
+            (max(0.0, math.log10(value)), place),
+            xytext=(6, 0),
             textcoords="offset points",
             va="center",
-            ha="left" if side > 0 else "right",
             fontsize=7.5,
         )
     axes.set_yticks(range(len(verdicts)), [label(v) for v in reversed(verdicts)], fontsize=8)
     axes.axvline(0, color="black", linewidth=1)
-    axes.set_xlim(-4.8, 4.8)
+    axes.set_xlim(-3.2, 5.2)
     axes.set_ylim(-0.7, len(verdicts) - 0.3)
     ticks = range(-3, 4)
     axes.set_xticks(

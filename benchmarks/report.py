@@ -16,6 +16,7 @@ from typing import Any
 
 from attrs import frozen
 
+from benchmarks.control.options import SWITCHES
 from benchmarks.goals import GOALS, Goal
 from benchmarks.lab import meter
 from benchmarks.lab.row import Figures
@@ -103,16 +104,15 @@ def _measured(
 ) -> float | None:
     for each in rows:
         is_same = (each.row, each.system, each.nodes) == (row, system, nodes)
-        if is_same and each.values.get(metric) is not None:
-            has_default = each.switches in ("", switches) or not switches
-            if each.switches == switches or (has_default and not switches and _plain(each)):
-                return each.values[metric]
+        is_so = each.switches == switches if switches else _is_plain(each)
+        if is_same and is_so and each.values.get(metric) is not None:
+            return each.values[metric]
     return None
 
 
-def _plain(figures: Figures) -> bool:
+def _is_plain(figures: Figures) -> bool:
     """Whether a row is of the product as it comes, nothing switched off."""
-    return "off" not in figures.switches and "detection" not in figures.switches
+    return not any(switch in figures.switches for switch in SWITCHES if switch)
 
 
 def _quoted(row: str, system: str, nodes: int, metric: str) -> tuple[float | None, str]:

@@ -138,8 +138,8 @@ def jobs(*, is_full: bool) -> Iterator[Job]:
         yield from control(nodes, runs, is_full=is_full)
     if is_full:
         yield from probing(is_full=is_full)
-    for row, _, nodes, measure in ablation.variants(50 if is_full else 16):
-        yield _job(row, "meshcrdt", nodes, 1, measure)
+        for row, _, nodes, measure in ablation.variants(50):
+            yield _job(row, "meshcrdt", nodes, 1, measure)
     yield from faults(is_full=is_full)
     yield from engine(runs, is_full=is_full)
     yield from scale(is_full=is_full)

@@ -16,7 +16,7 @@ from benchmarks.peers.engine import (
     resident,
 )
 from meshcrdt.base.ids import Epoch, PeerId
-from meshcrdt.crdt import MVRegister, ORMap, join_all
+from meshcrdt.crdt import ORMap, join_all
 from meshcrdt.wire import decode, encode
 
 EPOCH = Epoch(1, bytes(8))
@@ -28,15 +28,12 @@ def peer(number: int) -> PeerId:
 
 def written(state: ORMap, origin: PeerId, key: str, value: str) -> ORMap:
     """Return the delta of one set."""
-    dot = state.next_dot(origin, EPOCH)
-    return state.update(key, MVRegister, lambda register: register.write(value, dot))
+    return state.write(key, value, state.next_dot(origin, EPOCH))
 
 
 def grown(state: ORMap, origin: PeerId, pairs: list[tuple[str, str]]) -> ORMap:
-    """Return a state after sets, one after the other."""
-    for key, value in pairs:
-        state = state.join(written(state, origin, key, value))
-    return state
+    """Return a state after sets in one transaction."""
+    return state.join(state.write_many(pairs, origin, EPOCH))
 
 
 class Driver(EngineDriver):

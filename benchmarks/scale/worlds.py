@@ -22,6 +22,8 @@ from meshcrdt.sim import Faults, Scenario, World
 
 DELIVER = "deliver"
 ROUNDS = 60
+CHANNEL = "sim/services"
+"""The channel whose promises the checkers of every version can read."""
 
 
 def scenario(name: str, nodes: int, seed: int, loss: float) -> Scenario:
@@ -40,7 +42,7 @@ def scenario(name: str, nodes: int, seed: int, loss: float) -> Scenario:
         warm_up_s=60.0,
         command_every_s=0.0,
         latency_max_s=0.05,
-        traffic=Traffic(rounds=ROUNDS),
+        traffic=Traffic(rounds=ROUNDS, channel=CHANNEL),
         faults=Faults(loss=loss),
         start_every_s=20.0 / nodes,
     )
