@@ -20,6 +20,8 @@ from meshcrdt.crdt import ORMap, join_all
 from meshcrdt.wire import decode, encode
 
 EPOCH = Epoch(1, bytes(8))
+LIMITS = meshcrdt.Limits(frame_bytes_max=1 << 26, list_items_max=1 << 20)
+"""A whole state in one piece, which never travels so between nodes."""
 
 
 def peer(number: int) -> PeerId:
@@ -54,7 +56,7 @@ class Driver(EngineDriver):
         raw = encode(states["b"].to_tree())
 
         def merge() -> None:
-            states["both"] = states["a"].join(ORMap.from_tree(decode(raw)))
+            states["both"] = states["a"].join(ORMap.from_tree(decode(raw, limits=LIMITS)))
 
         merges = rate(count, merge)
         assert len(states["both"]) == 2 * count
