@@ -31,7 +31,8 @@ def margin(verdict: Verdict) -> float:
     """Return how many times better than its goal a figure is; below one is short of it."""
     goal = verdict.goal
     value = verdict.ratio if goal.against else verdict.ours
-    assert value is not None
+    if value is None:
+        return 1 / MARGIN_MAX
     if goal.most is not None:
         if goal.most == 0:
             return 1.0 if value <= 0 else 1 / (1 + value)

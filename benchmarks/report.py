@@ -91,7 +91,7 @@ def _judged(goal: Goal, rows: Sequence[Figures]) -> Verdict:
     if goal.against:
         ratio = None if ours is None or not peer else ours / peer
     if ratio is None:
-        outcome = Outcome.OPEN
+        outcome = Outcome.MISSED if _came_to_nothing(rows, goal) else Outcome.OPEN
     elif goal.most is not None:
         outcome = Outcome.MET if ratio <= goal.most else Outcome.MISSED
     else:
@@ -108,6 +108,16 @@ def _measured(
         if is_same and is_so and each.values.get(metric) is not None:
             return each.values[metric]
     return None
+
+
+def _came_to_nothing(rows: Sequence[Figures], goal: Goal) -> bool:
+    """Whether the row ran to its time limit without reaching what is measured."""
+    return any(
+        (each.row, each.system, each.nodes) == (goal.row, goal.system, goal.nodes)
+        and each.switches == goal.switches
+        and each.values.get(goal.metric, 0.0) is None
+        for each in rows
+    )
 
 
 def _is_plain(figures: Figures) -> bool:

@@ -36,6 +36,7 @@ def measure(
         found.values = {"members_s": taken, "bytes": used.bytes, "cpu_s": used.cpu_s}
         if taken is None:
             found.notes.append(f"not everyone knew all within {timeout_s:g} s")
+            found.values |= dict.fromkeys(("converged_s", "bytes_converged", "cpu_s_converged"))
         elif system == "meshcrdt":
             whole = made.wait(timeout_s, agreeing=1)
             used = made.used()
