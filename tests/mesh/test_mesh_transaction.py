@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from functools import partial
 
 import pytest
 import trio
@@ -10,7 +11,7 @@ import trio
 from meshcrdt.crdt import BoundedCounter, ORMap, transaction
 from meshcrdt.errors import CapacityError, UsageError
 from meshcrdt.mesh.open import open_mesh
-from meshcrdt.mesh.watch import ABSENT, Change, Lost, Snapshot
+from meshcrdt.mesh.watch import ABSENT, Change, Lost, Snapshot, Watch
 
 PATIENCE_S = 30
 SECRET = b"s" * 32
@@ -87,38 +88,55 @@ async def move_money(channel, dice, times):
             staged.put(taker, staged.get(taker) + by)
 
 
-async def test_no_watcher_ever_sees_half_of_a_transaction(autojump_clock):
-    """Money goes from account to account: whoever looks at whole changes sees the same sum."""
+async def look(mesh, sums, *, task_status):
+    """Add up what is seen whenever changes of one moment are through, until the end is told."""
+    held = {}
+    async with mesh.channel("acme/bank").watch() as watch:
+        task_status.started()
+        while "end" not in held:
+            match await watch.whole():
+                case Snapshot(entries=entries):
+                    held = dict(entries)
+                case Lost():
+                    held = {}
+                case changes:
+                    held.update((each.key, each.value) for each in changes)
+            if held:
+                sums.add(sum(held.values()))
+
+
+async def sums_seen():
+    """Return the sums that watchers of two nodes saw while money went from account to account."""
+    here, there = set(), set()
     async with found() as one, join() as two:
         await one.members(at_least=2, timeout=PATIENCE_S)
         channel = one.channel("acme/bank")
         await channel.update_many({"a": TOTAL, "b": 0, "c": 0})
-        sums = {"n1": set(), "n2": set()}
-
-        async def look(name, mesh, task_status):
-            held = {}
-            async with mesh.channel("acme/bank").watch() as watch:
-                task_status.started()
-                while True:
-                    match await watch.whole():
-                        case Snapshot(entries=entries):
-                            held = dict(entries)
-                        case Lost():
-                            held = {}
-                        case changes:
-                            held.update((each.key, each.value) for each in changes)
-                    if held:
-                        sums[name].add(sum(held.values()))
-                    if "end" in held:
-                        return
-
         async with trio.open_nursery() as nursery:
-            await nursery.start(lambda task_status: look("n1", one, task_status))
-            await nursery.start(lambda task_status: look("n2", two, task_status))
+            await nursery.start(partial(look, one, here))
+            await nursery.start(partial(look, two, there))
             await move_money(channel, random.Random(1), 60)
             with trio.fail_after(PATIENCE_S):
                 await channel.put("end", 0)
-        assert sums == {"n1": {TOTAL}, "n2": {TOTAL}}
+    return here, there
+
+
+async def test_no_watcher_ever_sees_half_of_a_transaction(autojump_clock):
+    """Whoever looks at whole changes sees the same sum all the time."""
+    assert await sums_seen() == ({TOTAL}, {TOTAL})
+
+
+async def test_a_hub_that_tells_changes_one_by_one_is_caught(autojump_clock, monkeypatch):
+    honest = Watch.push
+
+    def one_by_one(watch, changes):
+        for change in changes:
+            honest(watch, (change,))
+
+    monkeypatch.setattr(Watch, "push", one_by_one)
+    here, there = await sums_seen()
+    assert len(here) > 1
+    assert len(there) > 1
 
 
 async def test_one_by_one_a_watcher_knows_where_a_transaction_ends(autojump_clock):
