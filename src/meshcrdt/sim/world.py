@@ -16,7 +16,7 @@ from meshcrdt.ipam.genesis import Genesis
 from meshcrdt.node.config import NodeConfig
 from meshcrdt.node.events import Command, Put
 from meshcrdt.sim import checkers, faults
-from meshcrdt.sim.clockwork import Clockwork
+from meshcrdt.sim.clockwork import Clockwork, rare_collections
 from meshcrdt.sim.disk import Disk
 from meshcrdt.sim.expect import judge
 from meshcrdt.sim.faults import disks
@@ -126,6 +126,10 @@ class World:
 
     def run(self) -> Report:
         """Live through the scenario; returns what happened and what was violated."""
+        with rare_collections():
+            return self._run()
+
+    def _run(self) -> Report:
         scenario = self.scenario
         started = [host for host in self.hosts if not self.stage.waits(host)]
         for index, host in enumerate(started):
