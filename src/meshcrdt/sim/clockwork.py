@@ -17,7 +17,6 @@ from typing import Any
 
 from meshcrdt.errors import UsageError
 
-
 YOUNG_OBJECTS_MAX = 20_000
 
 
