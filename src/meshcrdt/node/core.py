@@ -10,6 +10,7 @@ from attrs import define
 
 from meshcrdt.base.dice import Dice
 from meshcrdt.base.ids import BOTTOM_EPOCH, Epoch, PeerId
+from meshcrdt.base.memo import NO_MEMO, Memo
 from meshcrdt.consensus.guardians import STORE_NONCE_BYTES, Guardian, GuardianSet
 from meshcrdt.consensus.log import Log
 from meshcrdt.consensus.registers import Registers
@@ -45,6 +46,7 @@ class Core:
     registers: Registers
     log: Log
     """What is decided of the register that governs the cluster."""
+    memo: Memo = NO_MEMO
     governance: Governance = NOTHING
     malformed_members: int = 0
 
@@ -92,6 +94,7 @@ class Core:
             names=Names(config.domain),
             endpoints=Endpoints(),
             registers=registers,
+            memo=config.memo,
             log=registers.open(REGISTER, GuardianSet.make(GENESIS_SET_VERSION, founders), judge),
         )
 
@@ -134,7 +137,7 @@ class Core:
     def _member(self, origin: PeerId) -> MemberRecord | None:
         """Return what an origin says about itself in the directory; what is malformed counts."""
         raw = self.record(views.DIRECTORY, origin, bytes(origin))
-        record = member_record(raw, origin)
+        record = None if raw is None else self.memo.of_equal(member_record, raw, origin)
         self.malformed_members += raw is not None and record is None
         return record
 
@@ -148,11 +151,9 @@ class Core:
         raw = self.record(views.ADJACENCY, origin, ADVERT_KEY)
         if head is None or raw is None:
             return BOTTOM_EPOCH, None
-        try:
-            return head.epoch, Advert.from_tree(decode(raw))
-        except MalformedTree:
-            self.malformed_members += 1
-            return head.epoch, None
+        advert = self.memo.of_equal(read_advert, raw)
+        self.malformed_members += advert is None
+        return head.epoch, advert
 
     @property
     def malformed_records(self) -> int:
@@ -183,6 +184,14 @@ def member_record(raw: bytes | None, origin: PeerId) -> MemberRecord | None:
     except MalformedTree:
         return None
     return record if record.peer == origin else None
+
+
+def read_advert(raw: bytes) -> Advert | None:
+    """Read an advert; a malformed one says nothing."""
+    try:
+        return Advert.from_tree(decode(raw))
+    except MalformedTree:
+        return None
 
 
 def member_value(record: MemberRecord) -> bytes:
