@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import zip_longest
 from typing import Any, get_args
 
-from attrs import define, evolve, frozen
+from attrs import define, evolve, fields, frozen, resolve_types
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from meshcrdt.abc import Lattice
@@ -27,7 +27,6 @@ from meshcrdt.node import events
 from meshcrdt.node.config import NodeConfig
 from meshcrdt.node.node import Node
 from meshcrdt.sim import trace
-from meshcrdt.topology.dialer import Discovery
 from meshcrdt.topology.links import Direction
 from meshcrdt.trust.hello import Hello
 from meshcrdt.trust.identity import Identity, peer_id, verify
@@ -162,6 +161,13 @@ def _why(error: Exception) -> str:
     return f"this is no line of a trace ({type(error).__name__}: {error})"
 
 
+def _field(kind: object, value: Any) -> Any:
+    """Return a field of a configuration; an enum is known by what the field is."""
+    if isinstance(value, dict) and "enum" in value and isinstance(kind, type):
+        return getattr(kind, value["name"])
+    return unpack(value)
+
+
 class _Player:
     """One node of a trace."""
 
@@ -171,18 +177,14 @@ class _Player:
         self._identity = Keyless(bytes.fromhex(told["public"]))
         self._identity.learn(born["signed"])
         genesis = told["genesis"]
+        kinds = {each.name: each.type for each in fields(resolve_types(NodeConfig))}
+        rest = {key: _field(kinds[key], value) for key, value in told["rest"].items()}
         config = NodeConfig(
             identity=self._identity,
             epoch=Epoch(counter, bytes.fromhex(instance)),
             genesis=None if genesis is None else Genesis.from_tree(decode(bytes.fromhex(genesis))),
-            name=told["name"],
-            advertise=tuple(told["advertise"]),
-            peers=tuple(told["peers"]),
-            discovery=Discovery[told["discovery"]],
-            trusted=tuple(told["trusted"]),
-            underlay=tuple(told["underlay"]),
-            domain=told["domain"],
             limits=evolve(DEFAULT_LIMITS, **told["limits"]),
+            **rest,
         )
         self._node = Node(config, Dice(bytes.fromhex(born["dice"])))
 

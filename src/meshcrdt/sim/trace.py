@@ -83,6 +83,10 @@ def _lattice_name(lattice: type[Lattice]) -> str:
     return named.get(lattice, lattice.__qualname__)
 
 
+NOT_PACKED = ("identity", "genesis", "epoch", "limits", "verify", "memo")
+"""Fields of a configuration that are packed in a way of their own, or change nothing."""
+
+
 def pack_config(config: NodeConfig) -> dict[str, Any]:
     """Return a configuration without its key: the public half names who it was."""
     limits = {
@@ -90,18 +94,17 @@ def pack_config(config: NodeConfig) -> dict[str, Any]:
         for key, value in asdict(config.limits).items()
         if value != getattr(DEFAULT_LIMITS, key)
     }
+    rest = {
+        each.name: pack(getattr(config, each.name))
+        for each in fields(NodeConfig)
+        if each.name not in NOT_PACKED
+    }
     return {
         "public": config.identity.public.hex(),
         "epoch": [config.epoch.counter, config.epoch.instance.hex()],
         "genesis": None if config.genesis is None else encode(config.genesis.to_tree()).hex(),
-        "name": config.name,
-        "advertise": list(config.advertise),
-        "peers": list(config.peers),
-        "discovery": config.discovery.name,
-        "trusted": list(config.trusted),
-        "underlay": list(config.underlay),
-        "domain": config.domain,
         "limits": limits,
+        "rest": rest,
     }
 
 
