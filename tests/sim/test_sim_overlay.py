@@ -326,3 +326,11 @@ def test_two_halves_of_whole_nodes_find_together():
         assert host.node is not None
         topology = host.node.topology
         assert {topology.state(peer) for peer in topology.members()} == {PeerState.ALIVE}
+
+
+@pytest.mark.parametrize("seed", [2, 10])
+def test_nobody_stays_in_doubt_after_a_heal_of_a_partial_mesh(seed: int):
+    # Members that are no neighbours never refute what nobody says aloud: they have to be asked
+    # again as soon as they, or others who reach them, speak.
+    report = World(Scenario.swarm(seed, nodes=12, duration_s=150)).run()
+    assert not report.violations

@@ -160,7 +160,7 @@ class Detector:
         self, neighbours: frozenset[PeerId], shown: frozenset[PeerId], now: float
     ) -> None:
         """Take in who has a live link now, and which of these links are to be advertised."""
-        alone = not self._own
+        alone, gained = not self._own, neighbours - self._own
         for peer in sorted(self._own - neighbours):
             self.liveness.unlinked(peer, "")  # unless told so before: this node wanted it
         self._own, self._shown = neighbours, shown
@@ -169,9 +169,9 @@ class Detector:
         self.majority.contact()
         self._visibility.links_changed(shown, now)
         self._restate = True
-        if alone and neighbours:
-            # What this node concluded while it reached nobody says more about itself.
-            for doubt in (Doubt.ALONE, Doubt.FAILED):
+        if gained:
+            # What this node concluded while it could ask nobody says more about itself.
+            for doubt in (Doubt.ALONE, Doubt.FAILED) if alone else (Doubt.ALONE,):
                 for peer in self.liveness.doubted(doubt):
                     self.accuser.drop(peer)
                     self.swim.drop(peer)
@@ -204,6 +204,10 @@ class Detector:
         self.liveness.touch(peer)
         if self.liveness.witnesses.word(peer) != before:
             self._settled(peer)
+        for other in sorted({peer, *changes.gained}):
+            if self.liveness.doubts(other) in (Doubt.ALONE, Doubt.FAILED):
+                # It speaks, or others reach it: what this node tried in vain may be over.
+                self._inquire(other, now)
         if peer in self._members and any(a.subject == self._me for a in new.accusations):
             said = {a.word for a in new.accusations if a.subject == self._me}
             self._refute(said)
