@@ -14,7 +14,7 @@ from meshcrdt.base.hosts import PORT_MAX, is_host, is_wildcard, number_within, s
 
 IDENTIFIER_BYTES_MAX = 256
 CHANNEL_BYTES_MAX = 128
-RESERVED_CHANNELS = frozenset({"channels", "directory", "endpoints", "ipam", "names"})
+RESERVED_CHANNELS = frozenset({"channels", "directory", "endpoints", "governance", "ipam", "names"})
 """Those of `node.views`, which a verb has no time to load; a test compares the two."""
 KEY_BYTES_MAX = 1_024
 PID_MAX = 2**22
