@@ -11,7 +11,9 @@ from trees import TREE, paths, replaced
 
 from meshcrdt.errors import MalformedTree
 from meshcrdt.gossip import Misbehaved, Over, Put
+from meshcrdt.gossip.compact import packed
 from meshcrdt.gossip.messages import Announce, Root, Want, build, parse
+from meshcrdt.gossip.tree_messages import Branch, Have, Held, Turn, Wish
 
 
 def quiet_world() -> World:
@@ -23,6 +25,15 @@ def quiet_world() -> World:
     return world
 
 
+def compact_samples() -> list[tuple]:
+    """Return compact deltas on what host 0 of the quiet world holds of its own, and of none."""
+    base = forged(5, {b"a": b"1"})
+    one = forged(5, {b"a": b"1", b"b": b"2"}, seq=2, previous=base.ref.hash)
+    puts = [entry.value for entry in one.tree.entries()]
+    found = [packed(base.ref, one, puts, (b"gone",), hops) for hops in (0, 1, -2)]
+    return [build(message) for message in found if message is not None]
+
+
 def samples() -> list[tuple]:
     state = forged(5, {b"a": b"1", b"b": b"2"})
     return [
@@ -31,6 +42,9 @@ def samples() -> list[tuple]:
         build(Root(b"r" * 16, b"s" * 16)),
         build(Want(state.header.stream, None)),
         build(Want(state.header.stream, state.ref)),
+        build(Have((Held(state.header.stream, state.ref.place),))),
+        build(Turn(Branch.EAGER, (Wish(state.header.stream, state.ref),))),
+        *compact_samples(),
     ]
 
 

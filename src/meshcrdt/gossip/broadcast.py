@@ -22,9 +22,9 @@ from attrs import frozen
 
 from meshcrdt.base.ids import PeerId
 from meshcrdt.errors import InternalError
+from meshcrdt.gossip.compact import HOPS_MAX
 from meshcrdt.gossip.context import Context, LinkState
 from meshcrdt.gossip.header import Place, Ref, StreamKey
-from meshcrdt.gossip.messages import HOPS_MAX
 from meshcrdt.gossip.outputs import Lane
 from meshcrdt.gossip.stream import Stream
 from meshcrdt.gossip.tree_messages import Branch, Spread, Turn

@@ -21,3 +21,4 @@ class Code(IntEnum):
     REFUSED = 26
     HAVE = 27
     TURN = 28
+    COMPACT = 29

@@ -7,6 +7,7 @@ its own (F3). What does not fit into one message goes by tree.
 
 from __future__ import annotations
 
+from meshcrdt.gossip.compact import Compact, packed
 from meshcrdt.gossip.header import KeyOnWire, Ref
 from meshcrdt.gossip.messages import MESSAGE_BYTES_MAX, Announce, Delta
 from meshcrdt.gossip.record import RECORD_OVERHEAD_BYTES
@@ -19,12 +20,15 @@ DEP_BYTES = 80
 
 def delta_since(
     since: Ref, state: State, keys: frozenset[bytes], hops: int = 0
-) -> tuple[Delta | Announce, KeyOnWire]:
+) -> tuple[Delta | Compact | Announce, KeyOnWire]:
     """Return the message that takes a holder of `since` to a state, given the keys that moved."""
     found = {key: state.tree.get(key) for key in sorted(keys)}
     records = tuple(record for record in found.values() if record is not None)
     drops = tuple(key for key, record in found.items() if record is None)
-    return _fitting(Delta(state.envelope, since, records, drops, hops), KeyOnWire.OMITTED)
+    whole = Delta(state.envelope, since, records, drops, hops)
+    fitting, key_on_wire = _fitting(whole, KeyOnWire.OMITTED)
+    compact = packed(since, state, records, drops, hops) if fitting is whole else None
+    return compact or fitting, key_on_wire
 
 
 def delta_whole(state: State, hops: int = 0) -> tuple[Delta | Announce, KeyOnWire]:

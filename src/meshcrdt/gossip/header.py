@@ -168,7 +168,7 @@ class Header:
             self.state_root,
             self.live_keys,
             self.live_bytes,
-            tuple((bytes(dep.origin), dep.ref.to_tree()) for dep in self.deps),
+            dep_trees(self.deps),
             self.capability,
         )
 
@@ -193,7 +193,7 @@ class Header:
             state_root=take_bytes(state, "header.state_root", size=HASH_BYTES),
             live_keys=take_int(keys, "header.live_keys"),
             live_bytes=take_int(size, "header.live_bytes"),
-            deps=_take_deps(deps),
+            deps=take_deps(deps),
             capability=None if cap is None else take_bytes(cap, "capability", size=HASH_BYTES),
         )
 
@@ -216,7 +216,13 @@ def take_channel(tree: Tree) -> str:
     return channel
 
 
-def _take_deps(tree: Tree) -> tuple[Dep, ...]:
+def dep_trees(deps: tuple[Dep, ...]) -> Tree:
+    """Return the tree of a list of deps."""
+    return tuple((bytes(dep.origin), dep.ref.to_tree()) for dep in deps)
+
+
+def take_deps(tree: Tree) -> tuple[Dep, ...]:
+    """Read such a list from outside; raises MalformedTree."""
     items = take_tuple(tree, "header.deps")
     if len(items) > DEPS_MAX:
         raise MalformedTree(f"header.deps has {len(items)} items: at most {DEPS_MAX} are accepted")

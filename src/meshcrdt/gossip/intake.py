@@ -11,15 +11,18 @@ from attrs import evolve
 
 from meshcrdt.base.ids import PeerId
 from meshcrdt.gossip.adopt import Adopter
+from meshcrdt.gossip.announcer import Announcer
 from meshcrdt.gossip.broadcast import Broadcast
+from meshcrdt.gossip.compact import Compact, expanded
 from meshcrdt.gossip.context import Context
 from meshcrdt.gossip.evidence import Evidence
 from meshcrdt.gossip.governing import Governing
-from meshcrdt.gossip.header import Envelope, Place, Ref, StreamKey, Verify
+from meshcrdt.gossip.header import PLACE_HASH_BYTES, Envelope, Place, Ref, StreamKey, Verify
 from meshcrdt.gossip.local import Local
 from meshcrdt.gossip.messages import Announce, Delta, Nodes, Part
 from meshcrdt.gossip.rebase import Rebase
 from meshcrdt.gossip.record import Record
+from meshcrdt.gossip.reordered import Reordered
 from meshcrdt.gossip.repair import Repair
 from meshcrdt.gossip.steward import Steward
 from meshcrdt.gossip.stream import State, changed_tree, shared
@@ -58,6 +61,7 @@ class Intake:
         *,
         adopter: Adopter,
         broadcast: Broadcast,
+        announcer: Announcer,
         repair: Repair,
         sync: Sync,
         evidence: Evidence,
@@ -69,6 +73,8 @@ class Intake:
         self._context = context
         self._adopter = adopter
         self._broadcast = broadcast
+        self._announcer = announcer
+        self.reordered = Reordered()
         self._repair = repair
         self._sync = sync
         self._evidence = evidence
@@ -110,8 +116,7 @@ class Intake:
             return
         base = self._base(key, message.since)
         if message.since is not None and base is None:
-            context.counters.deltas_missed += 1
-            self._repair.want(key, link)
+            self._wait(message, key, header.ref.place, link)
             return
         known = self._verified(envelope, link)
         if known is None:
@@ -128,6 +133,75 @@ class Intake:
         if message.hops:
             self._broadcast.first(link, message.hops)
         self._enter(shared(made, context.memo), link, message.hops)
+
+    def compact(self, link: int, message: Compact) -> None:
+        """Merge a compact delta: what it leaves out is computed, and the signature tells."""
+        context = self._context
+        key = message.stream
+        if self._local.is_busy(key) or not self._is_ahead(message, link):
+            return
+        base = self._based(key, message.since)
+        if base is None or (base.header.epoch.counter, base.ref.seq) >= message.place[:2]:
+            self._wait(message, key, message.place, link)
+            return
+        state = context.memo.of_same(expanded, base, message)
+        context.links[link].learn(key, state.ref.place)
+        if not self._is_news(state.envelope, link, message.hops):
+            return
+        known = self._verified(state.envelope, link)
+        if known is None:
+            self._repair.want(key, link)
+            return
+        rules = (_rule_of(state, put.key) for put in message.puts)
+        broken = next((rule for rule in rules if rule is not None), None)
+        if broken is not None:
+            context.offend(key, state.header.hash, broken, link)
+            return
+        context.counters.deltas_applied += 1
+        if message.hops:
+            self._broadcast.first(link, message.hops)
+        made = shared(State(known, state.tree), context.memo)
+        self._enter(made, link, message.hops)
+
+    def _is_ahead(self, message: Compact, link: int) -> bool:
+        """Return whether a compact delta leads beyond what is held; costs no signature."""
+        context = self._context
+        stream = context.holdings.stream(message.stream)
+        if stream is None:
+            return True
+        held, place = stream.state.ref, message.place
+        if place[:2] > held.place[:2]:
+            return True
+        is_same = message.signature == stream.state.envelope.signature
+        if place[:2] == held.place[:2] and not is_same:
+            self._repair.want(message.stream, link)  # two headers for one place: whole ones tell
+            return False
+        context.counters.duplicates += 1
+        self._broadcast.duplicate(link, message.hops, stream)
+        if is_same:
+            context.links[link].learn(message.stream, held.place)
+        elif context.links[link].peer == message.stream.origin:
+            self._sync.offer(link, message.stream)
+        return False
+
+    def _wait(self, message: Delta | Compact, key: StreamKey, place: Place, link: int) -> None:
+        """Let an eager delta wait for its base, which may be on another link; else ask."""
+        self._context.counters.deltas_missed += 1
+        if not self.lacks_place(key, place):
+            return
+        if message.hops and self.reordered.put(key, link, message):
+            self._announcer.expect(key, place, link)
+        else:
+            self._repair.want(key, link)
+
+    def _resume(self, key: StreamKey) -> None:
+        """Go on with deltas that waited for what is held now."""
+        held = self._context.holdings.ref(key)
+        for link, message in () if held is None else self.reordered.take(key, held):
+            if isinstance(message, Compact):
+                self.compact(link, message)
+            else:
+                self.delta(link, message)
 
     def _fetch(self, envelope: Envelope, link: int, parts: tuple[Part, ...] = ()) -> None:
         state = self._repair.start(envelope, link, parts)
@@ -150,14 +224,17 @@ class Intake:
             self._enter(state, link)
 
     def _base(self, key: StreamKey, since: Ref | None) -> State | None:
-        """Return the state that a delta builds on: held, or parked for its deps."""
-        if since is None:
-            return None
-        stream = self._context.holdings.stream(key)
-        if stream is not None and stream.state.ref == since:
-            return stream.state
+        """Return the state that a delta builds on, or None."""
+        base = None if since is None else self._based(key, since.hash[:PLACE_HASH_BYTES])
+        return base if base is not None and base.ref == since else None
+
+    def _based(self, key: StreamKey, since: bytes) -> State | None:
+        """Return the state that is held, or parked for its deps, under a header's hash."""
+        held = self._context.holdings.state(key)
+        if held is not None and held.ref.hash.startswith(since):
+            return held
         parked = self._adopter.parking.get(key)
-        if parked is not None and parked.state.ref == since:
+        if parked is not None and parked.state.ref.hash.startswith(since):
             return parked.state
         return None
 
@@ -232,3 +309,9 @@ class Intake:
         else:
             self._adopter.offer(state, link, hops)
         self._repair.arrived(key)
+        self._resume(key)
+
+
+def _rule_of(state: State, key: bytes) -> str | None:
+    record = state.tree.get(key)
+    return None if record is None else record_rule(record, state.header)

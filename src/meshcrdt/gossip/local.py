@@ -21,9 +21,8 @@ from meshcrdt.gossip.durable import state_rows
 from meshcrdt.gossip.header import Dep, Header, Ref, StreamKey, seal
 from meshcrdt.gossip.merkle import NO_HASH, MerkleMap
 from meshcrdt.gossip.outputs import Committed
-from meshcrdt.gossip.record import RECORD_OVERHEAD_BYTES, Record
+from meshcrdt.gossip.record import RECORD_OVERHEAD_BYTES, Record, records_root
 from meshcrdt.gossip.stream import State, changed_tree
-from meshcrdt.wire import content_hash
 
 
 @frozen
@@ -392,9 +391,3 @@ class Local:
                 raise InternalError(f"{header.stream}: a flush was overtaken at the disk")
         if waiting != self._waiting:
             raise InternalError(f"{self._waiting} writes are counted, {waiting} wait")
-
-
-def records_root(puts: Sequence[Record], drops: Sequence[bytes]) -> bytes:
-    """Return the hash over what one flush changed, sorted by key."""
-    items = [(record.key, record.hash) for record in puts]
-    return content_hash((tuple(sorted(items)), tuple(sorted(drops))))

@@ -19,6 +19,7 @@ from meshcrdt.base.tree import Tree, take_bytes, take_int, take_str, take_tuple
 from meshcrdt.errors import MalformedTree
 from meshcrdt.gossip.channels import Kind
 from meshcrdt.gossip.codes import Code
+from meshcrdt.gossip.compact import HOPS_MAX, Compact, build_compact, read_compact
 from meshcrdt.gossip.header import (
     Envelope,
     KeyOnWire,
@@ -47,7 +48,6 @@ ANSWER_MESSAGES_MAX = 4
 """Messages that answer one Get."""
 HEADS_MAX = 512
 PATHS_MAX = 256
-HOPS_MAX = 1_024
 ROOT_BYTES = 16
 """What is sent of a root: enough to tell that two differ, and nothing is built from it."""
 
@@ -199,6 +199,7 @@ Parsed: TypeAlias = (
     | Refused
     | Have
     | Turn
+    | Compact
 )
 
 
@@ -248,6 +249,8 @@ def build(message: Parsed, key: KeyOnWire = KeyOnWire.SENT) -> Message:
             return build_have(message)
         case Turn():
             return build_turn(message)
+        case Compact():
+            return build_compact(message)
 
 
 def parse(message: Message, genesis: bytes) -> Parsed:
@@ -388,4 +391,5 @@ _READERS: dict[int, tuple[int, Callable[[tuple[Tree, ...], bytes], Parsed]]] = {
     ),
     Code.HAVE: (1, read_have),
     Code.TURN: (2, read_turn),
+    Code.COMPACT: (11, read_compact),
 }

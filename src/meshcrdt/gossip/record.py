@@ -8,6 +8,7 @@ its hash covers the absolute dot and never the header that happens to carry it.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cached_property
 from itertools import pairwise
 
@@ -67,24 +68,42 @@ class Record:
     def from_tree(cls, tree: Tree, origin: PeerId, epoch: Epoch | None) -> Record:
         """Read a tree from outside; raises MalformedTree."""
         key, value, dot_origin, dot_epoch, seq, dots = take_tuple(tree, "record", size=6)
-        key = take_bytes(key, "record.key", size_max=DEFAULT_LIMITS.key_bytes_max)
-        if value is not None:
-            value = take_bytes(value, "record.value", size_max=DEFAULT_LIMITS.value_bytes_max)
+        key, value = take_value(key, value)
         if dot_origin is not None:
             origin = take_peer(dot_origin, "record.origin")
         if dot_epoch is not None:
             epoch = take_epoch(dot_epoch, "record.epoch")
         if epoch is None:
             raise MalformedTree("record.epoch is missing")
-        named = take_tuple(dots, "record.supersedes")
-        if len(named) > DEFAULT_LIMITS.supersedes_max:
-            raise MalformedTree(f"record.supersedes has {len(named)} dots: too many")
-        supersedes = tuple(_take_dot(dot) for dot in named)
-        if any(a >= b for a, b in pairwise(supersedes)):
-            raise MalformedTree("record.supersedes is not sorted")
+        supersedes = take_supersedes(dots)
         if value is None and not supersedes:
             raise MalformedTree("a record has neither a value nor anything that it supersedes")
         return cls(key, Dot(origin, epoch, take_int(seq, "record.seq", low=1)), value, supersedes)
+
+
+def records_root(puts: Iterable[Record], drops: Iterable[bytes]) -> bytes:
+    """Return the hash over what one flush changed, sorted by key."""
+    items = [(record.key, record.hash) for record in puts]
+    return content_hash((tuple(sorted(items)), tuple(sorted(drops))))
+
+
+def take_value(key: Tree, value: Tree) -> tuple[bytes, bytes | None]:
+    """Read key and value of a record from outside; raises MalformedTree."""
+    taken = take_bytes(key, "record.key", size_max=DEFAULT_LIMITS.key_bytes_max)
+    if value is None:
+        return taken, None
+    return taken, take_bytes(value, "record.value", size_max=DEFAULT_LIMITS.value_bytes_max)
+
+
+def take_supersedes(tree: Tree) -> tuple[Dot, ...]:
+    """Read the dots that a record supersedes from outside; raises MalformedTree."""
+    named = take_tuple(tree, "record.supersedes")
+    if len(named) > DEFAULT_LIMITS.supersedes_max:
+        raise MalformedTree(f"record.supersedes has {len(named)} dots: too many")
+    supersedes = tuple(_take_dot(dot) for dot in named)
+    if any(a >= b for a, b in pairwise(supersedes)):
+        raise MalformedTree("record.supersedes is not sorted")
+    return supersedes
 
 
 def _take_dot(tree: Tree) -> Dot:

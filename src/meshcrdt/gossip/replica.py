@@ -19,6 +19,7 @@ from meshcrdt.gossip.adopt import Adopter
 from meshcrdt.gossip.announcer import Announcer
 from meshcrdt.gossip.broadcast import Adjacent, Broadcast, nobody_adjacent
 from meshcrdt.gossip.changes import Change, Writer
+from meshcrdt.gossip.compact import Compact
 from meshcrdt.gossip.context import Context, LinkState
 from meshcrdt.gossip.durable import EVIDENCE_TABLE
 from meshcrdt.gossip.evidence import Evidence
@@ -133,6 +134,7 @@ class Replica(Reading):
             self._context,
             adopter=self._adopter,
             broadcast=self._broadcast,
+            announcer=self._announcer,
             repair=self._repair,
             sync=self._sync,
             evidence=self._evidence,
@@ -233,6 +235,7 @@ class Replica(Reading):
         state = self._context.links.pop(link, None)
         if state is not None:
             self._announcer.link_closed(link)
+            self._intake.reordered.link_closed(link)
             for other in self._broadcast.link_closed(link, state):
                 self._sync.start(other)
             self._repair.link_closed(link)
@@ -281,6 +284,8 @@ class Replica(Reading):
                 self._broadcast.turned(link, branch)
                 for wish in wishes:
                     self._server.want(link, Want(*wish))
+            case Compact():
+                self._intake.compact(link, message)
             case Refused(_, digest, _):
                 self._context.links[link].note_refused(digest)
             case _:
@@ -383,6 +388,7 @@ class Replica(Reading):
         self._repair.check()
         self._announcer.check()
         self._broadcast.check()
+        self._intake.reordered.check()
         self._evidence.check()
         self._local.check()
         self._steward.check()
@@ -398,6 +404,6 @@ class Replica(Reading):
             self._context,
             writes_waiting=self._local.waiting,
             requests_under_way=len(self._repair),
-            parked=len(self._adopter.parking),
+            parked=len(self._adopter.parking) + len(self._intake.reordered),
             equivocations=len(self._evidence),
         )

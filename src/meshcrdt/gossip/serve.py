@@ -21,7 +21,6 @@ from meshcrdt.gossip.messages import (
     MESSAGE_BYTES_MAX,
     Absent,
     Announce,
-    Delta,
     Ending,
     Get,
     Nodes,
@@ -64,7 +63,7 @@ def _message(
         answer, key = delta_whole(state, hops)
     else:
         return _announced(state), KeyOnWire.SENT
-    if isinstance(answer, Delta):
+    if not isinstance(answer, Announce):
         return answer, key
     return _announced(state), KeyOnWire.SENT
 

@@ -15,6 +15,7 @@ from meshcrdt.errors import InternalError
 from meshcrdt.gossip import Over, Push, Put, cancels, intake, local
 from meshcrdt.gossip.cancels import Deps
 from meshcrdt.gossip.channels import kind_of
+from meshcrdt.gossip.compact import Compact
 from meshcrdt.gossip.context import Context
 from meshcrdt.gossip.fetch import Fetch
 from meshcrdt.gossip.header import StreamKey
@@ -189,6 +190,8 @@ def cancel_overtakes(*, later_writes: int) -> Callable[[], None]:
 
 def carries_state_of(data: bytes, origin: bytes) -> bool:
     message = parse(decode(data), b"g" * 32)
+    if isinstance(message, Compact):
+        return message.stream.origin == origin
     return isinstance(message, Delta | Announce) and message.envelope.header.origin == origin
 
 

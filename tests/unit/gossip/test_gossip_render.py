@@ -5,8 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meshcrdt.gossip import Push
+from meshcrdt.gossip.compact import Compact
 from meshcrdt.gossip.header import StreamKey
-from meshcrdt.gossip.messages import Delta, Refused, build, parse
+from meshcrdt.gossip.messages import Refused, build, parse
 from meshcrdt.gossip.outputs import Output
 from meshcrdt.gossip.stream import JOURNAL_STEPS_MAX
 from meshcrdt.wire import decode
@@ -45,7 +46,7 @@ def test_a_thousand_flushes_of_one_stream_are_one_delta() -> None:
     assert len(pushes) == 1_000
     data = writer.running.render(1, key, pushes[0].since)
     message = parse(decode(data), GENESIS)
-    assert isinstance(message, Delta)
+    assert isinstance(message, Compact)
     assert len(message.puts) == 7
     reader.perform(reader.running.received(0, decode(data), 1.0))
     assert reader.view() == writer.view()
