@@ -12,7 +12,7 @@ from trees import TREE, paths, replaced
 from meshcrdt.errors import MalformedTree
 from meshcrdt.gossip import Misbehaved, Over, Put
 from meshcrdt.gossip.compact import packed
-from meshcrdt.gossip.messages import Announce, Root, Want, build, parse
+from meshcrdt.gossip.messages import Absent, Announce, Root, Want, build, parse
 from meshcrdt.gossip.tree_messages import Branch, Have, Held, Turn, Wish
 
 
@@ -40,8 +40,8 @@ def samples() -> list[tuple]:
         whole(state),
         build(Announce(state.envelope, ())),
         build(Root(b"r" * 16, b"s" * 16)),
-        build(Want(state.header.stream, None)),
-        build(Want(state.header.stream, state.ref)),
+        build(Want((Wish(state.header.stream, None), Wish(state.header.stream, state.ref)))),
+        build(Absent((state.header.stream,), (state.header.stream,))),
         build(Have((Held(state.header.stream, state.ref.place),))),
         build(Turn(Branch.EAGER, (Wish(state.header.stream, state.ref),))),
         *compact_samples(),

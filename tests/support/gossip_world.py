@@ -43,9 +43,9 @@ LIMITS = Limits()
 cached_verify = lru_cache(maxsize=100_000)(verify)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=1_024)
 def identity_of(number: int) -> Identity:
-    return Identity(bytes([number + 1]) * 32)
+    return Identity(bytes([number % 255 + 1]) * 31 + bytes([number // 255 or number + 1]))
 
 
 class Violation(AssertionError):

@@ -33,10 +33,14 @@ from meshcrdt.gossip.record import Record
 from meshcrdt.gossip.tree_messages import (
     Have,
     Turn,
+    Wish,
     build_have,
     build_turn,
     read_have,
     read_turn,
+    take_streams,
+    take_wishes,
+    wish_trees,
 )
 from meshcrdt.wire import HASH_BYTES
 
@@ -95,10 +99,9 @@ class Heads:
 
 @frozen
 class Want:
-    """Asks for the newest header of a stream, by delta from `have` where that is possible."""
+    """Asks for the newest headers of some streams."""
 
-    stream: StreamKey
-    have: Ref | None
+    wishes: tuple[Wish, ...]
 
 
 @frozen
@@ -163,9 +166,10 @@ class Nodes:
 
 @frozen
 class Absent:
-    """The sender has nothing newer than was asked for."""
+    """The sender has nothing newer of some streams, and no room now for what it has of others."""
 
-    stream: StreamKey
+    streams: tuple[StreamKey, ...]
+    later: tuple[StreamKey, ...] = ()
 
 
 @frozen
@@ -221,9 +225,8 @@ def build(message: Parsed, key: KeyOnWire = KeyOnWire.SENT) -> Message:
             return (Code.NODE.value, kind.value, path, children, tuple(map(_head_tree, heads)))
         case Heads(heads):
             return (Code.HEADS.value, tuple(map(_head_tree, heads)))
-        case Want(stream, have):
-            tree = None if have is None else have.to_tree()
-            return (Code.WANT.value, *stream_fields(stream), tree)
+        case Want(wishes):
+            return (Code.WANT.value, wish_trees(wishes))
         case Delta(envelope, since, puts, drops, hops):
             header = envelope.header
             records = tuple(record.to_tree(header.origin, header.epoch) for record in puts)
@@ -239,8 +242,8 @@ def build(message: Parsed, key: KeyOnWire = KeyOnWire.SENT) -> Message:
         case Nodes(stream, parts, ending):
             trees = tuple(_part_tree(part, stream) for part in parts)
             return (Code.NODES.value, *stream_fields(stream), trees, ending.value)
-        case Absent(stream):
-            return (Code.ABSENT.value, *stream_fields(stream))
+        case Absent(streams, later):
+            return (Code.ABSENT.value, *(tuple(map(stream_fields, m)) for m in (streams, later)))
         case Proof(first, second):
             return (Code.PROOF.value, *(e.to_tree(KeyOnWire.SENT) for e in (first, second)))
         case Refused(stream, digest, rule):
@@ -375,15 +378,12 @@ _READERS: dict[int, tuple[int, Callable[[tuple[Tree, ...], bytes], Parsed]]] = {
         lambda f, g: NodeAt(_kind(f[0]), _path(f[1]), _children(f[2]), _heads(f[3])),
     ),
     Code.HEADS: (1, lambda f, g: Heads(_heads(f[0]))),
-    Code.WANT: (
-        3,
-        lambda f, g: Want(take_stream(*f[:2]), None if f[2] is None else Ref.from_tree(f[2])),
-    ),
+    Code.WANT: (1, lambda f, g: Want(take_wishes(f[0]))),
     Code.DELTA: (5, _read_delta),
     Code.HEADER: (2, _read_announce),
     Code.GET: (3, _read_get),
     Code.NODES: (4, _read_nodes),
-    Code.ABSENT: (2, lambda f, g: Absent(take_stream(*f))),
+    Code.ABSENT: (2, lambda f, g: Absent(take_streams(f[0]), take_streams(f[1]))),
     Code.PROOF: (2, _read_proof),
     Code.REFUSED: (
         4,

@@ -169,6 +169,7 @@ class Replica(Reading):
 
     def _outputs(self) -> list[Output]:
         self._is_due_stale = True
+        self._repair.send()
         out, self._context.out = self._context.out, []
         return out
 
@@ -264,8 +265,8 @@ class Replica(Reading):
                 self._sync.node(link, message)
             case Heads():
                 self._sync.heads(link, message)
-            case Want():
-                self._server.want(link, message)
+            case Want(wishes):
+                self._server.want(link, wishes)
             case Delta():
                 self._intake.delta(link, message)
             case Announce():
@@ -282,8 +283,7 @@ class Replica(Reading):
                 self._announcer.received(link, message)
             case Turn(branch, wishes):
                 self._broadcast.turned(link, branch)
-                for wish in wishes:
-                    self._server.want(link, Want(*wish))
+                self._server.want(link, wishes)
             case Compact():
                 self._intake.compact(link, message)
             case Refused(_, digest, _):

@@ -32,10 +32,12 @@ from meshcrdt.gossip.messages import (
 )
 from meshcrdt.gossip.outputs import Lane, Serve
 from meshcrdt.gossip.record import Record
-from meshcrdt.gossip.stream import State
+from meshcrdt.gossip.stream import State, Stream
+from meshcrdt.gossip.tree_messages import Wish
 from meshcrdt.wire import encode
 
 WHOLE_BYTES_MAX = 32 * 1024
+ANSWER_BYTES_MAX = ANSWER_MESSAGES_MAX * MESSAGE_BYTES_MAX
 ORPHANS_MAX = 64
 RENDERED_MAX = 16
 RENDERED_BYTES_MAX = 256 * 1024
@@ -88,11 +90,14 @@ class Server:
         if len(self.orphans) > ORPHANS_MAX:
             del self.orphans[next(iter(self.orphans))]
 
-    def want(self, link: int, message: Want) -> None:
-        """Take a Want: it is answered when the link has room."""
-        if message.have is not None:
-            self._context.links[link].learn(message.stream, message.have.place)
-        self._context.out.append(Serve(link, message))
+    def want(self, link: int, wishes: tuple[Wish, ...]) -> None:
+        """Take wishes: they are answered when the link has room."""
+        state = self._context.links[link]
+        for key, have in wishes:
+            if have is not None:
+                state.learn(key, have.place)
+        if wishes:
+            self._context.out.append(Serve(link, Want(wishes)))
 
     def get(self, link: int, message: Get) -> None:
         """Take a Get: it is answered when the link has room."""
@@ -101,21 +106,35 @@ class Server:
     def serve(self, link: int, request: Want | Get) -> Iterator[bytes]:
         """Yield the encoded messages that answer a request, each made when it is asked for."""
         if isinstance(request, Want):
-            yield encode(build(*self._wanted(link, request)))
+            yield from self._wanted(link, request.wishes)
         else:
             for nodes in self._nodes(request):
                 yield encode(build(nodes))
 
-    def _wanted(self, link: int, message: Want) -> tuple[Parsed, KeyOnWire]:
-        peer = self._context.links.get(link)
-        stream, have = self._context.holdings.stream(message.stream), message.have
-        if (
-            stream is None
-            or peer is None
-            or stream.state.header.hash in peer.refused
-            or (have is not None and have >= stream.state.ref)
-        ):
-            return Absent(message.stream), KeyOnWire.SENT
+    def _wanted(self, link: int, wishes: tuple[Wish, ...]) -> Iterator[bytes]:
+        """Yield at most as much as a Get brings; the rest is to be asked for again."""
+        absent: list[StreamKey] = []
+        later: list[StreamKey] = []
+        size = 0
+        for key, have in wishes:
+            stream = self._context.holdings.stream(key)
+            if stream is None or not self._is_news(link, stream, have):
+                absent.append(key)
+                continue
+            data = b"" if later else encode(build(*self._answer(stream, have)))
+            if later or (size and size + len(data) > ANSWER_BYTES_MAX):
+                later.append(key)
+                continue
+            size += len(data)
+            yield data
+        if absent or later:
+            yield encode(build(Absent(tuple(absent), tuple(later))))
+
+    def _is_news(self, link: int, stream: Stream, have: Ref | None) -> bool:
+        peer, ref = self._context.links.get(link), stream.state.ref
+        return peer is not None and ref.hash not in peer.refused and (have is None or have < ref)
+
+    def _answer(self, stream: Stream, have: Ref | None) -> tuple[Parsed, KeyOnWire]:
         state = stream.state
         if have is None and state.header.live_bytes > WHOLE_BYTES_MAX:
             return _announced(state), KeyOnWire.SENT

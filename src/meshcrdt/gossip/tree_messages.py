@@ -95,6 +95,12 @@ def take_wishes(tree: Tree) -> tuple[Wish, ...]:
     return tuple(wishes)
 
 
+def take_streams(tree: Tree) -> tuple[StreamKey, ...]:
+    """Read a list of streams from outside; raises MalformedTree."""
+    items = _items(tree, WANTED_MAX)
+    return tuple(take_stream(*take_tuple(item, "stream", size=2)) for item in items)
+
+
 def build_turn(message: Turn) -> tuple[Tree, ...]:
     """Return the whole tuple of a Turn."""
     return (Code.TURN.value, message.branch.value, wish_trees(message.wishes))

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from gossip_world import World, forged
+from gossip_world import Host, World, forged, identity_of, whole
 
 from meshcrdt.gossip import Put, ToLink
 from meshcrdt.gossip.messages import (
     ANSWER_MESSAGES_MAX,
     MESSAGE_BYTES_MAX,
+    Absent,
     Announce,
     Code,
     Head,
     Heads,
     build,
+    parse,
 )
 from meshcrdt.wire import decode
 
@@ -156,3 +158,74 @@ def test_a_link_that_announces_much_and_serves_nothing_leaves_room_for_the_other
     assert [(o.link, o.message[0]) for o in wants if isinstance(o, ToLink)] == [(2, Code.WANT)]
     gets = a.received(2, build(Announce(good.envelope, ())), 0.0)
     assert [(o.link, o.message[0]) for o in gets if isinstance(o, ToLink)] == [(2, Code.GET)]
+
+
+def test_a_join_of_600_members_needs_few_questions_and_no_large_frame() -> None:
+    """The 10 MiB wall: Weave's state of 600 peers outgrew its frame, and nobody could join."""
+    world = holder_and_newcomer()
+    a, b = world.hosts
+    b.note_visible = lambda change: None  # type: ignore[method-assign]
+    a.running.link_opened(77, identity_of(4).peer, 0.0)
+    for number in range(600):
+        for channel, size in (("directory", 250), ("names", 60), ("~adjacency", 96)):
+            state = forged(5 + number, {b"k": b"x" * size}, channel=channel)
+            a.running.received(77, whole(state), 0.0)
+    a.running.link_closed(77, 0.0)
+    sizes: list[int] = []
+    wants = 0
+    original = world.transmit
+
+    def transmit(host: Host, link: int, data: bytes) -> None:
+        nonlocal wants
+        sizes.append(len(data))
+        wants += decode(data)[0] == Code.WANT
+        original(host, link, data)
+
+    world.transmit = transmit  # type: ignore[method-assign]
+    world.heal(0, 1)
+    waiting_max, turn_max = bring_over_a_slow_link(world)
+    assert b.running.root_prefix() == a.running.root_prefix()
+    assert b.running.statistics().streams == 1_800
+    print(f"join of 600: {sum(sizes)} bytes, {wants} wants, largest message {max(sizes)}")
+    assert wants <= 20
+    assert max(sizes) <= 1.2 * MESSAGE_BYTES_MAX
+    assert turn_max <= TURN_BYTES_MAX
+    assert waiting_max < world.limits.send_queue_bytes_max
+    assert sum(sizes) < 1_800 * 700
+
+
+def test_what_an_answer_has_no_room_for_is_asked_for_again() -> None:
+    world = holder_and_newcomer()
+    a, b = world.hosts
+    for channel in range(60):
+        a.put(b"k", b"x" * 30_000, channel=f"c{channel}")
+    a.sync_disk()
+    world.heal(0, 1)
+    later = 0
+    while world.wire:
+        source, _, data = world.wire[0]
+        message = parse(decode(data), b"g" * 32)
+        later += isinstance(message, Absent) and source == 0 and len(message.later) > 0
+        world.deliver()
+        for host in world.hosts:
+            host.sync_disk()
+    assert later >= 3
+    assert b.running.root == a.running.root
+    assert b.running.statistics().requests_under_way == 0
+
+
+def test_streams_that_nobody_has_are_forgotten_and_come_up_again() -> None:
+    world = World(3)
+    world.all_honest = False
+    world.run()
+    a = world.hosts[0]
+    states = [forged(5 + number, {b"k": b"v"}) for number in range(300)]
+    heads = tuple(Head(state.header.stream, state.ref) for state in states)
+    a.perform(a.running.received(1, build(Heads(heads)), 0.0))
+    assert a.running.statistics().requests_under_way == 300
+    assert len(world.wire) == 2, "300 streams, two questions"
+    for _ in range(8):
+        world.wire = []
+        world.tick(10)
+        a.running.check()
+    assert a.running.statistics().requests_under_way == 0

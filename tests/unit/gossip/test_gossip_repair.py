@@ -335,7 +335,7 @@ def test_a_stream_that_waits_to_be_asked_for_and_is_announced_is_not_asked_for_a
         a.received(1, build(Announce(state.envelope, ())), 0.0)
         a.check()
     for state in states:
-        a.received(1, build(Absent(state.header.stream)), 0.0)
+        a.received(1, build(Absent((state.header.stream,))), 0.0)
         a.check()
 
 

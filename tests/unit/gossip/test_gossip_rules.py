@@ -18,7 +18,7 @@ from meshcrdt.gossip import (
 )
 from meshcrdt.gossip.compact import Compact
 from meshcrdt.gossip.messages import Announce, Delta, Heads, Nodes, Proof, Refused, Want, parse
-from meshcrdt.gossip.tree_messages import Turn
+from meshcrdt.gossip.tree_messages import Turn, Wish
 
 
 def messages(world: World, source: int, target: int) -> list[object]:
@@ -370,7 +370,7 @@ def test_f11_a_refused_header_is_told_once_and_not_offered_again() -> None:
     feed(host, 1, whole(good))
     feed(host, 1, build(Refused(good.header.stream, good.header.hash, "new rule")))
     world.wire = []
-    feed(host, 1, build(Want(good.header.stream, None)))
+    feed(host, 1, build(Want((Wish(good.header.stream, None),))))
     assert [type(m).__name__ for m in messages(world, 0, 1)] == ["Absent"]
 
 
