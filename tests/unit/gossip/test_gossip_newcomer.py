@@ -190,7 +190,7 @@ def test_a_join_of_600_members_needs_few_questions_and_no_large_frame() -> None:
     assert wants <= 20
     assert max(sizes) <= 1.2 * MESSAGE_BYTES_MAX
     assert turn_max <= TURN_BYTES_MAX
-    assert waiting_max < world.limits.send_queue_bytes_max
+    assert waiting_max < world.limits.link_repair_bytes_max
     assert sum(sizes) < 1_800 * 700
 
 
