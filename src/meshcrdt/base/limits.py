@@ -105,8 +105,8 @@ class Limits:
     """Roots are compared on a random link this often, whatever heartbeats showed."""
     anti_entropy_blind_interval_s: float = field(default=3.0, validator=_positive)
     """The same while a link has a peer whose heartbeats show no root."""
-    lazy_interval_s: float = field(default=1.5, validator=_positive)
-    """So long a lazy link may wait to be told; a little more than between two heartbeats."""
+    lazy_interval_s: float = field(default=2.0, validator=_positive)
+    """So long a lazy link may wait to be told; more than from one heartbeat to the next."""
     graft_timeout_s: float = field(default=0.5, validator=_positive)
     """What was announced and did not come along the tree is asked for after this."""
     fetch_timeout_s: float = field(default=3.0, validator=_positive)

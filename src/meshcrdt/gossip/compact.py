@@ -1,6 +1,6 @@
 """The compact delta: a flush without anything that a holder of its base can compute.
 
-A header has some 330 bytes, most of them hashes that follow from the state before and the
+A header has some 190 bytes, most of them hashes that follow from the state before and the
 change: the hash of the header before it, the root over what changed, the root and the counts of
 the state after. They are left out. The receiver applies the change to the state that it
 holds, computes the header that its origin must have signed, and checks the signature over

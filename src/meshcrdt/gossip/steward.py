@@ -19,8 +19,7 @@ from meshcrdt.gossip.context import Context, Settled
 from meshcrdt.gossip.durable import state_rows
 from meshcrdt.gossip.governance import Adoption
 from meshcrdt.gossip.header import Dep, Header, StreamKey, seal
-from meshcrdt.gossip.local import records_root
-from meshcrdt.gossip.record import Record
+from meshcrdt.gossip.record import Record, records_root
 from meshcrdt.gossip.stream import State, changed_tree
 
 

@@ -69,7 +69,9 @@ class Sync:
             state.mismatches, state.mismatches_needed = 0, MISMATCHES_MIN
             return True
         state.mismatches += 1
-        if state.mismatches >= state.mismatches_needed and not self._busy():
+        # Both ends see it at about the same time: the one with the lesser id goes first.
+        needed = state.mismatches_needed + (self._context.me > state.peer)
+        if state.mismatches >= needed and not self._busy():
             state.mismatches = 0
             state.mismatches_needed = min(2 * state.mismatches_needed, MISMATCHES_MAX)
             self.start(link)

@@ -195,14 +195,18 @@ class LinkQueue:
             lane.put(stream.origin, Noted(stream, since), PUSH_BYTES, name=stream)
 
     def serve(self, request: Want | Get) -> None:
-        """Note a request, in the place of an older one of its kind for the same stream.
+        """Note a request, in the place of an older one of its kind for the same streams.
 
         Who asks again has not seen our answer yet, or wants other parts of it by now.
         """
         if not self._is_closing:
-            items = len(request.items) if isinstance(request, Get) else 0
+            if isinstance(request, Get):
+                items, streams = len(request.items), (request.stream,)
+            else:
+                streams = tuple(wish.stream for wish in request.wishes)
+                items = len(streams)
             size_bytes = REQUEST_BYTES + ITEM_BYTES * items
-            name = (type(request), request.stream)
+            name = (type(request), streams)
             self.lanes[Lane.REPAIR].put(ANSWERS, Answer(request), size_bytes, name=name)
 
     def close(self) -> None:

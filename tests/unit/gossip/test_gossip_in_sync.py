@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import pytest
-from gossip_world import World, forged, whole
+from attrs import evolve
+from gossip_world import Host, World, forged, identity_of, whole
 
 from meshcrdt.gossip import Put, ToLink
+from meshcrdt.gossip.header import seal
 from meshcrdt.gossip.messages import Code
+from meshcrdt.gossip.record import records_root
+from meshcrdt.gossip.stream import State
 from meshcrdt.gossip.sync import MISMATCHES_MAX, PREFIX_BYTES, Sync
-from meshcrdt.wire import encode
+from meshcrdt.wire import decode, encode
 
 
 def show_roots(world: World, one: int, other: int) -> None:
@@ -32,6 +36,12 @@ def pair() -> World:
     world.hosts[0].put(b"k", b"v")
     world.run()
     return world
+
+
+def who_begins(world: World) -> tuple[Host, int]:
+    """Return the host that compares roots at the second mismatch, and its link."""
+    host = min(world.hosts, key=lambda host: host.peer)
+    return host, 1 - host.number
 
 
 def test_a_prefix_covers_durable_and_volatile_streams() -> None:
@@ -64,21 +74,25 @@ def test_the_second_mismatch_in_a_row_starts_a_comparison_and_repairs() -> None:
 
 def test_a_match_in_between_begins_the_count_anew() -> None:
     world = pair()
-    b = world.hosts[1]
+    host, link = who_begins(world)
     for _ in range(3):
-        assert b.running.root_seen(0, b"x" * 8, 0.0) == []
-        assert b.running.root_seen(0, b.running.root_prefix(), 0.0) == []
+        assert host.running.root_seen(link, b"x" * 8, 0.0) == []
+        assert host.running.root_seen(link, host.running.root_prefix(), 0.0) == []
 
 
 def test_a_cluster_that_never_rests_is_compared_ever_more_rarely() -> None:
     world = pair()
-    b = world.hosts[1].running
-    started = [n for n in range(1, 200) if b.root_seen(0, b"%8d" % n, 0.0)]
+    host, link = who_begins(world)
+    replica = host.running
+    started = [n for n in range(1, 200) if replica.root_seen(link, b"%8d" % n, 0.0)]
     gaps = [later - sooner for sooner, later in zip([0, *started], started, strict=False)]
     assert gaps[:6] == [2, 4, 8, 16, 32, 32]
     assert max(gaps) == MISMATCHES_MAX
-    b.root_seen(0, b.root_prefix(), 0.0)
-    assert [bool(b.root_seen(0, b"x" * 8, 0.0)) for _ in range(2)] == [False, True]
+    replica.root_seen(link, replica.root_prefix(), 0.0)
+    assert [bool(replica.root_seen(link, b"x" * 8, 0.0)) for _ in range(2)] == [False, True]
+    other = world.hosts[link].running
+    found = [bool(other.root_seen(host.number, b"x" * 8, 0.0)) for _ in range(3)]
+    assert found == [False, False, True], "the other end leaves it to this one at first"
 
 
 def test_nothing_is_compared_while_something_is_on_its_way() -> None:
@@ -127,3 +141,42 @@ def test_heartbeats_that_are_not_looked_at_are_noticed(monkeypatch: pytest.Monke
     monkeypatch.setattr(Sync, "root_seen", lambda self, link, prefix: None)
     with pytest.raises(AssertionError):
         test_the_second_mismatch_in_a_row_starts_a_comparison_and_repairs()
+
+
+def test_one_changed_key_of_100_000_costs_no_more_than_the_change() -> None:
+    """Two replicas of 100,000 keys in two streams; one key changes and its delta is lost."""
+    world = pair()
+    world.all_honest = False
+    a, b = world.hosts
+    records = {b"key%05d" % n: b"value" for n in range(50_000)}
+    many, more = (forged(number, records) for number in (5, 6))
+    for host, link in ((a, 1), (b, 0)):
+        for state in (many, more):
+            host.running._context.holdings.adopt(state, frozenset(records))
+            host.running._context.publics[state.header.origin] = state.envelope.public
+        assert host.running.root_seen(link, host.running.root_prefix(), 0.0) == []
+    changed = forged(5, {b"key00007": b"other"}, seq=2).tree.get(b"key00007")
+    assert changed is not None
+    tree = many.tree.updated([(changed.key, changed.hash, changed)])
+    header = evolve(
+        many.header,
+        seq=2,
+        previous=many.ref.hash,
+        state_root=tree.root,
+        records_root=records_root([changed], []),
+    )
+    after = State(seal(header, identity_of(5)), tree)
+    a.running._adopter.enter(after, frozenset((changed.key,)), link=None)
+    a.running._outputs()
+    show_roots(world, 0, 1)
+    show_roots(world, 0, 1)
+    sizes: dict[str, int] = {}
+    while world.wire:
+        data = world.wire[0][2]
+        name = Code(decode(data)[0]).name
+        sizes[name] = sizes.get(name, 0) + len(data)
+        world.deliver()
+    assert b.running.root == a.running.root
+    print(f"one changed key of 100,000: {sizes}, a signature of 64 bytes in it")
+    assert sizes["WANT"] + sizes["COMPACT"] - 64 <= 250
+    assert sum(sizes.values()) - 64 <= 500
