@@ -7,6 +7,7 @@ from attrs import evolve
 from gossip_graphs import branches, drain, hops_of, pieces, second, sparse, tree_of, write
 from gossip_world import Violation, World, forged, whole
 
+from meshcrdt.base.limits import Limits
 from meshcrdt.gossip import Misbehaved, Over, Put, Spread, ToLink, announcer
 from meshcrdt.gossip.announcer import Announcer
 from meshcrdt.gossip.broadcast import Broadcast
@@ -233,7 +234,7 @@ def test_a_list_that_grows_too_long_becomes_a_comparison_of_roots(monkeypatch: P
 
 def lost_graft() -> World:
     """Host 2 hears of a write from both others, and its first question is lost."""
-    world = World(3)
+    world = World(3, limits=Limits(anti_entropy_blind_interval_s=60.0))
     drain(world)
     write(world, 0, b"1")
     second(world)
