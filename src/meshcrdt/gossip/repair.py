@@ -18,7 +18,7 @@ from meshcrdt.gossip.messages import ANSWER_MESSAGES_MAX, Absent, Ending, Nodes,
 from meshcrdt.gossip.outputs import Lane
 from meshcrdt.gossip.record import Record
 from meshcrdt.gossip.stream import State
-from meshcrdt.gossip.tree_messages import Wish
+from meshcrdt.gossip.tree_messages import Branch, Wish
 from meshcrdt.gossip.wants import PATIENCE, TRIES_MAX, Wants
 
 ACTIVE_MAX = 64
@@ -55,6 +55,16 @@ class Repair:
             self._wants.graft(key, announcers)
         else:
             self.want(key, None)
+
+    def want_found(self, key: StreamKey, link: int) -> None:
+        """Ask for what a comparison of roots found; a lazy link that has it is grafted.
+
+        Else comparisons would go on to do the work of a tree that has lost a branch.
+        """
+        if self._context.links[link].branch is Branch.LAZY:
+            self.graft(key, [link])
+        else:
+            self.want(key, link)
 
     def send(self) -> None:
         """Ask for what was wanted in this turn; call at its end."""

@@ -55,7 +55,7 @@ from meshcrdt.gossip.serve import Server
 from meshcrdt.gossip.statistics import ReplicaStatistics, snapshot
 from meshcrdt.gossip.steward import Steward
 from meshcrdt.gossip.sync import Sync
-from meshcrdt.gossip.tree_messages import Branch, Have, Spread, Turn
+from meshcrdt.gossip.tree_messages import Have, Spread, Turn
 from meshcrdt.trust.identity import Identity
 from meshcrdt.trust.identity import verify as verify_signature
 from meshcrdt.wire import HASH_BYTES
@@ -100,10 +100,7 @@ class Replica(Reading):
         self._evidence = Evidence(context)
         self._rebase = Rebase(context, self._local, self._server)
         self._announcer = Announcer(
-            context,
-            lacks=self._lacks_place,
-            graft=self._repair.graft,
-            compare=self._compare,
+            context, lacks=self._lacks_place, graft=self._repair.graft, compare=self._compare
         )
         self._adopter = Adopter(
             context,
@@ -115,7 +112,9 @@ class Replica(Reading):
             busy=self._local.is_busy,
         )
         self._steward = Steward(context)
-        self._sync = Sync(context, want=self._want_found, lacks=self._lacks, busy=self._is_waiting)
+        self._sync = Sync(
+            context, want=self._repair.want_found, lacks=self._lacks, busy=self._is_waiting
+        )
         self._governing = self._make_governing()
         self._intake = self._make_intake()
         self._reaction = Reaction(context, self._local)
@@ -152,16 +151,6 @@ class Replica(Reading):
 
     def _compare(self, link: int) -> None:
         self._sync.start(link)
-
-    def _want_found(self, key: StreamKey, link: int) -> None:
-        """Ask for what a comparison of roots found; a lazy link that has it is grafted.
-
-        Else comparisons would go on to do the work of a tree that has lost a branch.
-        """
-        if self._context.links[link].branch is Branch.LAZY:
-            self._repair.graft(key, [link])
-        else:
-            self._repair.want(key, link)
 
     def _is_waiting(self) -> bool:
         """Return whether something that was announced or asked for is on its way."""

@@ -200,6 +200,7 @@ class LinkQueue:
         Who asks again has not seen our answer yet, or wants other parts of it by now.
         """
         if not self._is_closing:
+            streams: tuple[StreamKey, ...]
             if isinstance(request, Get):
                 items, streams = len(request.items), (request.stream,)
             else:

@@ -10,6 +10,7 @@ from meshcrdt.base.limits import Limits
 from meshcrdt.errors import InternalError
 from meshcrdt.gossip.header import Ref, StreamKey
 from meshcrdt.gossip.messages import Get, Want, Wanted
+from meshcrdt.gossip.tree_messages import Wish
 from meshcrdt.node.link_queue import PUSH_BYTES, SHARES, Lane, LinkQueue
 from meshcrdt.node.link_queues import NOTHING, LinkQueues
 from meshcrdt.wire import decode_frame, encode
@@ -333,11 +334,11 @@ def test_a_request_that_is_repeated_is_answered_once():
     source = served([50_000, 50_000], made)
     for paths in ([b""], [b"", b"\1"], [b"\2"]):
         queue.serve(get(1, *paths))
-        queue.serve(Want(stream(1), None))
+        queue.serve(Want((Wish(stream(1), None),)))
     queue.serve(get(2, b""))
     assert len(everything(queue, source)) == 6
     asked = [request for request, number in made if number == 0]
-    assert asked == [get(1, b"\2"), Want(stream(1), None), get(2, b"")]
+    assert asked == [get(1, b"\2"), Want((Wish(stream(1), None),)), get(2, b"")]
     assert queue.statistics().repair.coalesced == 4
 
 
