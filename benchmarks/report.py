@@ -139,6 +139,22 @@ def table(verdicts: Iterable[Verdict]) -> str:
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 
 
+def beside(rows: Sequence[Figures]) -> str:
+    """Return all figures as a Markdown table, one line a figure and one column a system."""
+    systems = list(dict.fromkeys(row.system for row in rows))
+    lines: dict[tuple[str, str, str], dict[str, str]] = {}
+    for row in rows:
+        where = " ".join(filter(None, (f"N={row.nodes}" if row.nodes else "", row.switches)))
+        for metric, value in row.values.items():
+            lines.setdefault((row.row, where, metric), {})[row.system] = _number(value)
+        if not row.runs:
+            lines.setdefault((row.row, where, "all"), {})[row.system] = row.notes[0]
+    head = ("row", "where", "figure", *systems)
+    cells = [head, tuple("---" for _ in head)]
+    cells += [(*key, *(found.get(name, "") for name in systems)) for key, found in lines.items()]
+    return "\n".join("| " + " | ".join(line) + " |" for line in cells)
+
+
 def tree(rows: Sequence[Figures]) -> dict[str, Any]:
     """Return the whole report."""
     return {
@@ -179,6 +195,8 @@ def main() -> None:
     """Print the table over reports that were written before."""
     found = read(sys.argv[1:] or sorted(RESULTS.glob("*.json")))
     print(table(v for v in judge(found) if v.outcome is not Outcome.OPEN))
+    print()
+    print(beside(found))
 
 
 if __name__ == "__main__":

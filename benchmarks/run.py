@@ -45,7 +45,7 @@ class Job:
 
 def control(nodes: int, runs: int, *, is_full: bool) -> Iterator[Job]:
     """Yield the rows of the control plane at one size."""
-    wait_s = 20.0 if is_full else 8.0
+    wait_s = 20.0 if is_full else 5.0
     for system in (*MEMBERSHIP, "gossipsub"):
         yield _job("join", system, nodes, runs, partial(join.measure, system, nodes=nodes))
         yield _job(
@@ -56,7 +56,7 @@ def control(nodes: int, runs: int, *, is_full: bool) -> Iterator[Job]:
             partial(idle.measure, system, nodes=nodes, seconds=wait_s, settle_s=wait_s),
         )
     for system in update.SYSTEMS:
-        count = 100 if is_full else 30
+        count = 100 if is_full else 20
         yield _job(
             "update",
             system,
@@ -78,7 +78,7 @@ def faults(*, is_full: bool) -> Iterator[Job]:
             yield _job("black hole", system, 10, 1, hole)
     for system in MEMBERSHIP:
         hungry = partial(
-            starved.measure, system, nodes=16, seconds=60.0 if is_full else 25.0, settle_s=5.0
+            starved.measure, system, nodes=16, seconds=60.0 if is_full else 15.0, settle_s=5.0
         )
         yield _job("starved", system, 16, 1, hungry)
     for system in minority.SYSTEMS:
@@ -134,7 +134,7 @@ def _job(row: str, system: str, nodes: int, runs: int, measure: Callable[[], Fig
 def jobs(*, is_full: bool) -> Iterator[Job]:
     """Yield everything of the short or the full form."""
     runs = 5 if is_full else 1
-    for nodes in (10, 50, 200) if is_full else (20,):
+    for nodes in (10, 50, 200) if is_full else (16,):
         yield from control(nodes, runs, is_full=is_full)
     if is_full:
         yield from probing(is_full=is_full)
@@ -165,6 +165,8 @@ def main() -> None:
     )
     print()
     print(report.table(v for v in report.judge(rows) if v.outcome is not report.Outcome.OPEN))
+    print()
+    print(report.beside(rows))
     print(f"\n{time.monotonic() - began:.0f} s; written to {target}")
     _draw(rows, target.with_suffix(".png"))
 

@@ -23,6 +23,8 @@ from meshcrdt.wire import decode_frame
 
 FOUNDER = Identity(b"\x01" * 32)
 CHANNEL = "bench/map"
+PING, PONG = 0, 1
+ROOT_BYTES_MIN = 8
 
 
 def make(number: int, universes: Iterable[str] = ("10.32.0.0/12",)) -> Node:
@@ -68,7 +70,10 @@ class Pair:
         """Seconds that each has spent on the frames of the other."""
         self.gossip: list[int] = []
         """Bytes of each frame that speaks of replicated state."""
-        self.frames: list[int] = []
+        self.heartbeats: list[int] = []
+        """Bytes of each frame that is a ping or its answer and nothing else."""
+        self.pings = 0
+        """How many of the pings told the roots of their sender."""
 
     def link(self) -> None:
         """Open the link; returns when both have nothing more to say at this moment."""
@@ -93,9 +98,7 @@ class Pair:
             node, frame = frames.pop(0)
             other = self.a if node is self.b else self.b
             self.bytes[other.me] += len(frame)
-            self.frames.append(len(frame))
-            if any(message[0] in GOSSIP_CODES for message in decode_frame(frame)):
-                self.gossip.append(len(frame))
+            self._count(frame)
             start = time.process_time()
             answers = perform(
                 node, node.handle(FrameReceived(self.LINK, frame), self.now), self.now
@@ -121,15 +124,31 @@ class Pair:
         self.bytes = dict.fromkeys(self.bytes, 0)
         self.handled_s = dict.fromkeys(self.handled_s, 0.0)
         self.gossip.clear()
-        self.frames.clear()
+        self.heartbeats.clear()
+        self.pings = 0
+
+    def _count(self, frame: bytes) -> None:
+        messages = decode_frame(frame)
+        codes = {message[0] for message in messages}
+        if codes <= {PING, PONG}:
+            self.heartbeats.append(len(frame))
+            self.pings += any(
+                isinstance(item, bytes) and len(item) >= ROOT_BYTES_MIN
+                for message in messages
+                for item in message
+            )
+        elif any(code in GOSSIP_CODES for code in codes):
+            self.gossip.append(len(frame))
 
     def round_bytes(self) -> float:
-        """Return what one exchange of roots took, both ways.
+        """Return what it takes until each knows that it has what the other has.
 
-        A version whose heartbeats carry the roots sends nothing else: then it is those.
+        Where heartbeats carry the roots: a ping and its answer, each way. Otherwise a message
+        of replication, each way.
         """
-        told = self.gossip or self.frames
-        return 2 * sum(told) / len(told)
+        if self.pings:
+            return 2 * sum(self.heartbeats) / self.pings
+        return 2 * sum(self.gossip) / len(self.gossip)
 
     @property
     def total_bytes(self) -> int:
