@@ -55,10 +55,10 @@ class Limits:
     send_timeout_s: float = field(default=10.0, validator=_positive)
     """A link that does not take one frame in so long is stuck and is closed."""
     links_max: int = field(default=512, validator=_positive)
-    ping_interval_s: float = field(default=1.4, validator=_positive)
+    ping_interval_s: float = field(default=1.5, validator=_positive)
     """A link that brought nothing for so long is asked whether it lives (detection "links")."""
-    probe_interval_s: float = field(default=1.7, validator=_positive)
-    """How often a node asks the link that was quiet longest (detection "probe")."""
+    probe_interval_s: float = field(default=0.92, validator=_positive)
+    """In each such interval a node hears one of its neighbours (detection "probe")."""
     link_silence_s: float = field(default=2.5, validator=_positive)
     """A link that brought nothing for so long is lost."""
     dial_timeout_s: float = field(default=5.0, validator=_positive)

@@ -15,7 +15,7 @@ from meshcrdt.topology.liveness import Doubt, Liveness
 from meshcrdt.topology.outputs import PeerState
 from meshcrdt.topology.visibility import ranked
 
-STEP_S = 0.5
+STEP_S = 0.3
 """How long each further pair of former neighbours waits for the one before it."""
 STEPS_MAX = 4
 

@@ -307,14 +307,10 @@ class Detector:
     def _helpers(self, subject: PeerId) -> list[PeerId]:
         """Return who may reach a peer: neighbours that it and this node share come first."""
         theirs = self.graph.advert(subject).neighbours - {self._me, subject}
-        asked = [p for p in theirs if self.liveness.state(p) is PeerState.ALIVE]
-        shared = sorted(p for p in asked if p in self._own)
-        chosen = self._dice.sample(shared or sorted(self._own - {subject}), HELPERS_MAX)
-        if shared or not theirs:
-            rest = sorted(set(asked) - set(chosen))
-        else:
-            rest, chosen = sorted(asked), []
-        return chosen + self._dice.sample(rest, HELPERS_MAX - len(chosen))
+        chosen = self._dice.sample(sorted(theirs & self._own), HELPERS_MAX)
+        further = [p for p in theirs - self._own if self.liveness.state(p) is PeerState.ALIVE]
+        chosen += self._dice.sample(sorted(further), HELPERS_MAX - len(chosen))
+        return chosen or self._dice.sample(sorted(self._own - {subject}), HELPERS_MAX)
 
     def _inquire(self, peer: PeerId, now: float) -> None:
         helpers = self._helpers(peer)

@@ -4,11 +4,14 @@ One end asks (PING), the other answers at once (PONG), so the answer carries the
 acknowledgement and both ends have heard each other. Whatever else comes in on a link
 proves life as well: only a quiet link is asked. Two ways to choose which:
 
-* LINKS: every link that was quiet for `ping_interval_s`. A silent one is closed
-  `link_silence_s` after it was heard last.
-* PROBE: a link every `probe_interval_s`, the one that was quiet longest, and any that was
-  quiet for PROBE_STALE_INTERVALS of these. A silent one is closed `link_silence_s` after
-  the first ping that brought no answer. For nodes that many neighbours make expensive.
+* LINKS: a link that was quiet for `ping_interval_s`. A silent one is closed `link_silence_s`
+  after it was heard last.
+* PROBE: a link that was quiet for as many `probe_interval_s` as there are links, up to
+  PROBED_MAX: a node hears one neighbour in each such interval, so its cost is the same
+  whatever their number. A silent link is closed `link_silence_s` after the first ping that
+  brought no answer.
+
+The end that dialled asks a little sooner than the other, so that both seldom ask at once.
 
 In both, a ping without an answer is repeated soon and often, so that a lost frame costs no
 link, and the second one says that the peer is in doubt: others are asked for it while the
@@ -19,6 +22,7 @@ which agree pay nothing else to know it. Every event costs O(1), timers O(log li
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
 
@@ -38,13 +42,15 @@ NUMBERS = 128
 PINGS_REMEMBERED_MAX = 8
 RTT_WEIGHT = 0.25
 """Share of the newest sample in the smoothed round trip."""
-REFRESH_INTERVALS = 4
-"""A busy link is asked for its round trip, and shown our roots, once in so many intervals."""
+ROOT_INTERVALS = 4
+"""A busy link too shows a root once in so many intervals, from one end or the other."""
+RTT_INTERVALS = 16
+"""Either end measures its round trip at least once in so many intervals."""
 RETRIES = 4
 """Pings without an answer between the first one and the end of a link."""
 RETRY_MIN_S = 0.05
-PROBE_STALE_INTERVALS = 3.75
-JITTER = 0.05
+PROBED_MAX = 7
+JITTER = 0.03
 
 
 class Detection(Enum):
@@ -76,6 +82,8 @@ class Beat:
     """What heartbeats keep of one link. Times in seconds of the machine's clock."""
 
     link: int
+    leads: bool
+    """Whether this end asks first."""
     heard_at: float
     pinged_at: float
     asked_at: float | None = None
@@ -86,7 +94,7 @@ class Beat:
     rtt_s: float | None = None
     rtt_at: float
     shown_at: float = 0.0
-    """When our roots were last shown on it."""
+    """When a root was last shown on it, ours or the other end's."""
     wakes_at: float = 0.0
 
     def hear(self, now: float) -> None:
@@ -122,6 +130,7 @@ class Heartbeats:
         dice: Jitter, so that many links do not beat in step.
         detection: LINKS or PROBE.
         root_prefix: Gives what a ping carries of this node's roots; nothing when empty.
+        beats: The live links.
     """
 
     def __init__(
@@ -131,23 +140,16 @@ class Heartbeats:
         dice: Dice,
         detection: Detection,
         root_prefix: Callable[[], bytes],
+        beats: Mapping[int, Beat],
     ) -> None:
         self._limits = limits
         self._dice = dice
         self._detection = detection
         self._root_prefix = root_prefix
+        self._beats = beats
         self._alarms: list[tuple[float, int]] = []
-        self._probe_at: float | None = None
         asked_s = 0.0 if detection is Detection.PROBE else limits.ping_interval_s
         self._retry_s = max(RETRY_MIN_S, (limits.link_silence_s - asked_s) / RETRIES)
-        self._quiet_s = limits.ping_interval_s
-        if detection is Detection.PROBE:
-            self._quiet_s = PROBE_STALE_INTERVALS * limits.probe_interval_s
-
-    def opened(self, beat: Beat, now: float) -> None:
-        """Begin to watch a link, which the caller pings at once."""
-        if self._detection is Detection.PROBE and self._probe_at is None:
-            self._probe_at = now + self._jittered(self._limits.probe_interval_s)
 
     def ping(self, beat: Beat, now: float) -> ToLink:
         """Return a ping, and expect its answer."""
@@ -160,13 +162,15 @@ class Heartbeats:
         beat.unanswered += 1
         if beat.asked_at is None:
             beat.asked_at = now
-        self._arm(beat, now + self._retry_s)
+        self._arm(beat, now)
         prefix = self._root_prefix()
         return ToLink(beat.link, (PING, beat.number, prefix) if prefix else (PING, beat.number))
 
     def received(self, beat: Beat, message: BeatMessage, now: float) -> list[TopologyOutput]:
         """Answer a ping, take the time of a pong."""
-        if self._asks_at(beat) - beat.wakes_at > self._quiet_s / 4:
+        if message.prefix:
+            beat.shown_at = now
+        if self._asks_at(beat) - beat.wakes_at > self._quiet_s() / 4:
             self._arm(beat, now)
         if message.code == PING:
             pong: list[TopologyOutput] = [ToLink(beat.link, (PONG, message.number))]
@@ -181,11 +185,11 @@ class Heartbeats:
             beat.rtt_at = now
         return []
 
-    def due(self, beats: Mapping[int, Beat], now: float) -> Iterator[tuple[Beat, Action]]:
+    def due(self, now: float) -> Iterator[tuple[Beat, Action]]:
         """Yield what is due; the caller pings or closes before it asks for the next."""
         while self._alarms and self._alarms[0][0] <= now:
             wakes_at, link = heapq.heappop(self._alarms)
-            beat = beats.get(link)
+            beat = self._beats.get(link)
             if beat is None or beat.wakes_at != wakes_at:
                 continue  # the link is gone, or was armed anew meanwhile
             if now >= self._ends_at(beat):
@@ -194,53 +198,51 @@ class Heartbeats:
                 yield beat, Action.ASK_AGAIN if beat.unanswered else Action.ASK
             else:
                 self._arm(beat, now + RETRY_MIN_S)
-        if self._probe_at is not None and now >= self._probe_at:
-            self._probe_at = None
-            if beats:
-                self._probe_at = now + self._jittered(self._limits.probe_interval_s)
-                stalest = min(beats.values(), key=lambda beat: (beat.heard_at, beat.link))
-                fresh = now - stalest.heard_at < self._limits.probe_interval_s
-                if not fresh and not stalest.unanswered:
-                    yield stalest, Action.ASK
 
-    def next_deadline(self, beats: Mapping[int, Beat]) -> float | None:
+    def next_deadline(self) -> float | None:
         """Return when something may be due, or None. Early at times, never late."""
         while self._alarms:
             wakes_at, link = self._alarms[0]
-            beat = beats.get(link)
+            beat = self._beats.get(link)
             if beat is not None and beat.wakes_at == wakes_at:
-                break
+                return wakes_at
             heapq.heappop(self._alarms)
-        alarm = self._alarms[0][0] if self._alarms else None
-        if self._probe_at is None or not beats:
-            return alarm
-        return self._probe_at if alarm is None else min(alarm, self._probe_at)
+        return None
+
+    def _quiet_s(self) -> float:
+        """Return for how long a link may be quiet before it is asked."""
+        if self._detection is Detection.LINKS:
+            return self._limits.ping_interval_s
+        return self._limits.probe_interval_s * min(max(1, len(self._beats)), PROBED_MAX)
 
     def _ends_at(self, beat: Beat) -> float:
         """Return when a link that stays silent is closed."""
         if self._detection is Detection.LINKS:
             return beat.heard_at + self._limits.link_silence_s
         if beat.asked_at is None:
-            return beat.heard_at + self._quiet_s + self._limits.link_silence_s
+            return math.inf
         return beat.asked_at + self._limits.link_silence_s
 
     def _asks_at(self, beat: Beat) -> float:
-        """Return when a link that stays silent is asked next."""
+        """Return when a link that stays silent is asked next, at the latest."""
         if beat.unanswered:
             return beat.pinged_at + self._retry_s
-        quiet_at = beat.heard_at + self._quiet_s
-        return min(quiet_at, beat.shown_at + REFRESH_INTERVALS * self._quiet_s)
+        quiet_s = self._quiet_s()
+        return min(
+            beat.heard_at + quiet_s,
+            beat.shown_at + ROOT_INTERVALS * quiet_s,
+            max(beat.rtt_at, beat.pinged_at) + RTT_INTERVALS * quiet_s,
+        )
 
     def _arm(self, beat: Beat, earliest: float) -> None:
         """Wake for a link when its next ping or its end may be due."""
         # The jitter looks backwards, so that no interval is longer than published.
-        asks_at = self._asks_at(beat) - self._dice.uniform(0.0, self._slack_s(beat))
+        asks_at = self._asks_at(beat) - self._dice.uniform(0.5, 1.0) * self._slack_s(beat)
         beat.wakes_at = max(min(asks_at, self._ends_at(beat)), earliest)
         heapq.heappush(self._alarms, (beat.wakes_at, beat.link))
 
     def _slack_s(self, beat: Beat) -> float:
         """Return how much earlier than due a link may be asked."""
-        return 0.0 if beat.unanswered else JITTER * self._quiet_s
-
-    def _jittered(self, interval_s: float) -> float:
-        return interval_s * self._dice.uniform(1.0 - JITTER, 1.0)
+        if beat.unanswered or not beat.leads:
+            return 0.0
+        return 2 * JITTER * self._quiet_s()

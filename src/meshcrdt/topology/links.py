@@ -93,10 +93,14 @@ class Links:
     ) -> None:
         self._me = me
         self._limits = limits
-        self._heartbeats = Heartbeats(
-            limits=limits, dice=dice, detection=detection, root_prefix=root_prefix
-        )
         self._entries: dict[int, LinkEntry] = {}
+        self._heartbeats = Heartbeats(
+            limits=limits,
+            dice=dice,
+            detection=detection,
+            root_prefix=root_prefix,
+            beats=self._entries,
+        )
         self._by_peer: dict[PeerId, list[LinkEntry]] = {}
         self._chosen: dict[PeerId, int] = {}
         self._step = 0
@@ -131,6 +135,7 @@ class Links:
         self._opened_total += 1
         entry = LinkEntry(
             link=link,
+            leads=direction is Direction.DIALLED,
             peer=peer,
             epoch=epoch,
             direction=direction,
@@ -144,7 +149,6 @@ class Links:
             rtt_at=now,
         )
         self._entries[link] = entry
-        self._heartbeats.opened(entry, now)
         siblings = self._by_peer.setdefault(peer, [])
         siblings.append(entry)
         outputs: list[TopologyOutput] = []
@@ -201,7 +205,7 @@ class Links:
         """Ping what is due, close what is silent; returns who fell silent and the outputs."""
         silent, doubted = [], []
         outputs: list[TopologyOutput] = []
-        for beat, action in self._heartbeats.due(self._entries, now):
+        for beat, action in self._heartbeats.due(now):
             entry = self._entries[beat.link]
             if action is Action.CLOSE:
                 self._silent_closed_total += 1
@@ -226,7 +230,7 @@ class Links:
 
     def next_deadline(self) -> float | None:
         """Return when the next ping or silence may be due, or None without links."""
-        return self._heartbeats.next_deadline(self._entries)
+        return self._heartbeats.next_deadline()
 
     def forgive(self, stall_s: float) -> None:
         """Do not count `stall_s` as silence: this process itself did not run then."""
