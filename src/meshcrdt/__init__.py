@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from meshcrdt.ranges.cidr import Cidr
     from meshcrdt.ranges.rangeset import RangeSet
     from meshcrdt.topology.dialer import Discovery
+    from meshcrdt.topology.heartbeats import Detection
 
 __version__ = "0.1.0"
 
@@ -66,6 +67,7 @@ _HOMES = {
     "Context": "crdt.context",
     "Declined": "errors",
     "DisableWinsFlag": "crdt.flags",
+    "Detection": "topology.heartbeats",
     "Discovery": "topology.dialer",
     "Dot": "base.ids",
     "Draining": "ipam.outcomes",
@@ -118,6 +120,7 @@ __all__ = [
     "Claimed",
     "Context",
     "Declined",
+    "Detection",
     "DisableWinsFlag",
     "Discovery",
     "Dot",

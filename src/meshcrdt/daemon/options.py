@@ -157,6 +157,15 @@ OPTIONS: tuple[Option, ...] = (
         help="Connect only to the peers given here.",
     ),
     Option(
+        name="detection",
+        flag="--detection",
+        kind=Kind.ONE,
+        metavar="links|probe",
+        check=_choice("detection", "links", "probe"),
+        default="links",
+        help="Ask every quiet link (3 s), or one neighbour a second (9 s, a quarter of the bytes).",
+    ),
+    Option(
         name="http_addr",
         flag="--http-addr",
         kind=Kind.ONE,

@@ -22,6 +22,7 @@ from meshcrdt.daemon.workloads.plane import bare_plane, bridge_name
 from meshcrdt.ipam.genesis import UNIVERSE_IPV4_DEFAULT
 from meshcrdt.mesh.birth import Security
 from meshcrdt.topology.dialer import Discovery
+from meshcrdt.topology.heartbeats import Detection
 
 _LOG = logging.getLogger("meshcrdt.daemon")
 DNS_PORT = 53
@@ -188,6 +189,7 @@ def mesh_options(settings: Settings, token: str | None) -> dict[str, Any]:
         "store": f"sqlite://{settings.state_dir / places.STORE_NAME}",
         "advertise": advertise,
         "discovery": Discovery.OFF if settings.no_discovery else Discovery.ON,
+        "detection": Detection(settings.detection),
         "universes": settings.ipalloc_range or None,
         "domain": settings.dns_domain,
         "trusted": settings.trusted_subnets,

@@ -33,6 +33,7 @@ from meshcrdt.node.config import DEFAULT_DOMAIN, NodeConfig
 from meshcrdt.storage.registry import open_store
 from meshcrdt.topology.dialer import Discovery
 from meshcrdt.topology.directory import DOMAIN_CHARACTERS_MAX, LIST_ITEMS_MAX, NAME_CHARACTERS_MAX
+from meshcrdt.topology.heartbeats import Detection
 from meshcrdt.transports.registry import transport_for
 from meshcrdt.trust.secret import check_secret, generate_secret
 from meshcrdt.trust.token import parse_token
@@ -53,6 +54,7 @@ class _Options:
     trusted: tuple[str, ...]
     underlay: tuple[str, ...]
     failure_domain: str
+    detection: Detection
     limits: Limits
 
 
@@ -86,6 +88,7 @@ async def open_mesh(
     trusted: Sequence[str] = (),
     underlay: Sequence[str] = (),
     failure_domain: str = "",
+    detection: Detection = Detection.LINKS,
     limits: Limits = DEFAULT_LIMITS,
     instrument: Instrument | None = None,
     join_wait_s: float = JOIN_WAIT_S,
@@ -96,13 +99,12 @@ async def open_mesh(
     A store that remembers a cluster resumes it. A new one without peers founds a cluster,
     with `universes` as its ranges; with peers it joins theirs, by the 32-byte `secret` or a
     `token`, and is "starting" until a peer answered: `join_wait_s` says how long to wait
-    for that here, in seconds. Without a secret nothing is encrypted, and `security` must say
-    so. `trusted` are CIDR ranges and `underlay` IP addresses, which all members are told for
-    their dataplanes. `failure_domain` names what fails together with this node.
+    for that here, in seconds. Without a secret nothing is encrypted, and `security` must say so.
+    `trusted` CIDR ranges and `underlay` IP addresses are told to all members for dataplanes.
+    `failure_domain` is what fails together with this node, `detection` how it notices silence.
 
-    Raises UsageError for options that are malformed or contradict the store, StoreInUse,
-    WrongStore, CorruptStore or StoreError, ListenError, and PeerRefused when everyone who
-    answered refused the token.
+    Raises UsageError for options that are malformed or contradict the store, StoreInUse, WrongStore,
+    CorruptStore, StoreError, ListenError, and PeerRefused when all who answered refused a token.
     """
     given = Given(
         security=security,
@@ -121,6 +123,7 @@ async def open_mesh(
         trusted=_listed(cidrs(trusted, "trusted"), "trusted"),
         underlay=_listed(addresses(underlay, "underlay"), "underlay"),
         failure_domain=_failure_domain(failure_domain),
+        detection=detection,
         limits=limits,
     )
     patience_s = wait_s(join_wait_s, "join_wait_s")
@@ -265,6 +268,7 @@ def _node_config(options: _Options, loaded: _Loaded, listeners: Sequence[Listene
         trusted=options.trusted,
         underlay=options.underlay,
         failure_domain=options.failure_domain,
+        detection=options.detection,
         domain=options.domain,
         limits=options.limits,
     )

@@ -108,7 +108,6 @@ class Topology(Reading):
         self._active: frozenset[PeerId] = frozenset()
         self._around = Surroundings()
         self._graph_version = -1
-        self._promised_at: float | None = None
 
     def remember(self, baseline: Collection[PeerId]) -> None:
         """Take what `baseline()` said before a restart; call it once, before anything else."""
@@ -285,14 +284,9 @@ class Topology(Reading):
         return outputs + self._conclude(now)
 
     def next_deadline(self) -> float | None:
-        """Return when `handle_timeout` should be called at the latest, or None.
-
-        Whoever asks is expected to keep to it: what comes later is a stall of this process.
-        """
-        own = (self._links.next_deadline(), self._detector.next_deadline())
-        self._promised_at = min((at for at in own if at is not None), default=None)
+        """Return when `handle_timeout` should be called at the latest, or None."""
         dial_at = None if self._has_left() else self._dialer.next_deadline()
-        times = (self._promised_at, dial_at, self._overlay.next_deadline())
+        times = (self._due(), dial_at, self._overlay.next_deadline())
         return min((at for at in times if at is not None), default=None)
 
     # --- checking ----------------------------------------------------------------------
@@ -312,9 +306,14 @@ class Topology(Reading):
 
     # --- inside ------------------------------------------------------------------------
 
+    def _due(self) -> float | None:
+        """Return when this machine must be called, whatever the network does."""
+        own = (self._links.next_deadline(), self._detector.next_deadline())
+        return min((at for at in own if at is not None), default=None)
+
     def _arrive(self, now: float) -> None:
         """Notice a stall of this very process, and do not blame others for it."""
-        promised, self._promised_at = self._promised_at, None
+        promised = self._due()
         if promised is None or not self._neighbours:
             return
         stall_s = now - promised
