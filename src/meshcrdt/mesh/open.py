@@ -103,8 +103,8 @@ async def open_mesh(
     `trusted` CIDR ranges and `underlay` IP addresses are told to all members for dataplanes.
     `failure_domain` is what fails together with this node, `detection` how it notices silence.
 
-    Raises UsageError for options that are malformed or contradict the store, StoreInUse, WrongStore,
-    CorruptStore, StoreError, ListenError, and PeerRefused when all who answered refused a token.
+    Raises UsageError for options that are malformed or contradict the store, StoreInUse,
+    WrongStore, CorruptStore, StoreError, ListenError, and PeerRefused when all refused the token.
     """
     given = Given(
         security=security,

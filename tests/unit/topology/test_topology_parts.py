@@ -216,10 +216,10 @@ def test_round_trip_is_measured_and_smoothed():
     entry = links.entry(1)
     assert entry is not None
     assert entry.rtt_s == pytest.approx(0.1)
-    _, outputs = links.handle_timeout(1.5)
-    links.received(1, (1, outputs[0].message[1]), 1.8)
+    _, outputs = links.handle_timeout(1.7)
+    links.received(1, (1, outputs[0].message[1]), 2.0)
     assert entry.rtt_s == pytest.approx(0.15)
-    links.received(1, (1, 12345), 1.9)
+    links.received(1, (1, 12345), 2.1)
     assert entry.rtt_s == pytest.approx(0.15), "an answer nobody asked for"
 
 
