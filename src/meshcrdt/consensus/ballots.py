@@ -39,6 +39,12 @@ def take_ballot(tree: Tree, field: str) -> Ballot | None:
     return None if tree is None else Ballot.from_tree(tree, field)
 
 
+ROUND_HASTE_MAX = 1 << 10
+"""A proposer goes up so far at once on the word of a guardian: one that lies costs attempts only.
+
+Well below ROUND_LEAP_MAX, so that guardians that missed some attempts still answer the next.
+"""
+
 ROUND_LEAP_MAX = 1 << 20
 """An acceptor refuses a round so far above its own: one liar must not use up all rounds.
 

@@ -20,7 +20,7 @@ from collections.abc import Iterable
 from meshcrdt.base.dice import Dice
 from meshcrdt.base.ids import PeerId
 from meshcrdt.consensus.attempts import Attempt, Change, Impossible, Phase, Proposal
-from meshcrdt.consensus.ballots import Ballot
+from meshcrdt.consensus.ballots import ROUND_HASTE_MAX, Ballot
 from meshcrdt.consensus.entries import BODY_BYTES_MAX, Entry
 from meshcrdt.consensus.guardians import GuardianSet
 from meshcrdt.consensus.log import Decided, Log, Verdict
@@ -331,8 +331,9 @@ class Proposer:
     def _refused(
         self, attempt: Attempt, source: PeerId, message: Refuse, now: float
     ) -> list[Output]:
-        if message.promised is not None:
-            self._round = max(self._round, message.promised.round)
+        if message.promised is not None and source in attempt.asked:
+            haste = min(message.promised.round, self._round + ROUND_HASTE_MAX)
+            self._round = max(self._round, haste)
         accepted = message.accepted
         old_set = message.refusal is Refusal.OLD_SET
         if old_set and accepted is not None and self._is_next(accepted.entry):

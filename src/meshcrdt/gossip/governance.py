@@ -18,7 +18,7 @@ from itertools import pairwise
 from attrs import evolve, frozen
 
 from meshcrdt.base.ids import PeerId
-from meshcrdt.base.tree import Tree, take_int, take_peer, take_tuple
+from meshcrdt.base.tree import INT_MAX, Tree, take_int, take_peer, take_tuple
 from meshcrdt.consensus.entries import Entry
 from meshcrdt.errors import MalformedTree
 from meshcrdt.wire import content_hash, decode, encode
@@ -28,9 +28,11 @@ FORMAT = 1
 EVICTED_MAX = 512
 """Evictions that not every member knows of yet; more wait."""
 ADOPTIONS_MAX = 384
-"""Departed members whose shared records still live."""
+"""Grants to sign for departed members whose shared records still live, former ones included."""
 EPOCH_LEAP = 1 << 20
 """How far above the epochs of an evicted member its adopter writes."""
+FLOOR_MAX = INT_MAX >> 1
+"""No floor above, so that whoever comes back still finds room for an epoch above it."""
 
 
 @frozen
@@ -71,7 +73,9 @@ class Adoption:
 class Governance:
     """The value of the register; `NOTHING` before the first decision.
 
-    `evicted` and `adoptions` are sorted by peer. `pruned` is the stamp up to which
+    `evicted` and `adoptions` are sorted by peer. `former` are grants to adopters that went
+    themselves: what they signed last counts until their successor has signed it; sorted by
+    (origin, floor). `pruned` is the stamp up to which
     evictions are forgotten: who has not heard of that decision may hold streams of members
     that nobody else remembers.
     """
@@ -79,6 +83,7 @@ class Governance:
     evicted: tuple[Evicted, ...] = ()
     adoptions: tuple[Adoption, ...] = ()
     pruned: int = 0
+    former: tuple[Adoption, ...] = ()
 
     def eviction(self, peer: PeerId) -> Evicted | None:
         """Return the eviction of a peer that is not pruned yet."""
@@ -88,25 +93,36 @@ class Governance:
         """Return who signs for a departed member, if anybody does."""
         return next((each for each in self.adoptions if each.origin == origin), None)
 
+    def grant(self, origin: PeerId, capability: bytes) -> Adoption | None:
+        """Return the grant that a header names, in force or of a former adopter."""
+        grants = (each for each in (*self.adoptions, *self.former) if each.origin == origin)
+        return next((each for each in grants if each.capability == capability), None)
+
     def to_tree(self) -> Tree:
         """Return the canonical tree."""
         evicted = tuple((bytes(e.peer), e.floor, e.stamp) for e in self.evicted)
-        return (FORMAT, evicted, tuple(a.to_tree() for a in self.adoptions), self.pruned)
+        adoptions = tuple(each.to_tree() for each in self.adoptions)
+        former = tuple(each.to_tree() for each in self.former)
+        return (FORMAT, evicted, adoptions, self.pruned, former)
 
     @classmethod
     def from_tree(cls, tree: Tree) -> Governance:
         """Read a tree from outside; raises MalformedTree."""
-        form, evicted, adoptions, pruned = take_tuple(tree, "governance", size=4)
+        form, evicted, adoptions, pruned, former = take_tuple(tree, "governance", size=5)
         take_int(form, "governance.format", low=FORMAT, high=FORMAT)
         gone = tuple(_take_evicted(item) for item in take_tuple(evicted, "evicted"))
         kept = tuple(_take_adoption(item) for item in take_tuple(adoptions, "adoptions"))
-        if len(gone) > EVICTED_MAX or len(kept) > ADOPTIONS_MAX:
-            raise MalformedTree(f"{len(gone)} evictions and {len(kept)} adoptions are too many")
+        past = tuple(_take_adoption(item) for item in take_tuple(former, "former"))
+        grants = len(kept) + len(past)
+        if len(gone) > EVICTED_MAX or grants > ADOPTIONS_MAX:
+            raise MalformedTree(f"{len(gone)} evictions and {grants} adoptions are too many")
         if any(a.peer >= b.peer for a, b in pairwise(gone)):
             raise MalformedTree("governance.evicted is not sorted by peer")
         if any(a.origin >= b.origin for a, b in pairwise(kept)):
             raise MalformedTree("governance.adoptions is not sorted by origin")
-        return cls(gone, kept, take_int(pruned, "governance.pruned"))
+        if any((a.origin, a.floor) >= (b.origin, b.floor) for a, b in pairwise(past)):
+            raise MalformedTree("governance.former is not sorted by origin and floor")
+        return cls(gone, kept, take_int(pruned, "governance.pruned"), past)
 
     def encode(self) -> bytes:
         """Return the body of the register."""
@@ -125,7 +141,7 @@ def _take_evicted(tree: Tree) -> Evicted:
     peer, floor, stamp = take_tuple(tree, "evicted", size=3)
     return Evicted(
         take_peer(peer, "evicted.peer"),
-        take_int(floor, "evicted.floor"),
+        take_int(floor, "evicted.floor", high=FLOOR_MAX),
         take_int(stamp, "evicted.stamp", low=1),
     )
 
@@ -135,7 +151,7 @@ def _take_adoption(tree: Tree) -> Adoption:
     return Adoption(
         take_peer(origin, "adoption.origin"),
         take_peer(adopter, "adoption.adopter"),
-        take_int(floor, "adoption.floor"),
+        take_int(floor, "adoption.floor", high=FLOOR_MAX),
         take_int(stamp, "adoption.stamp", low=1),
     )
 
@@ -165,6 +181,7 @@ def evict(
     if before is not None:
         floor = max(floor, before.floor + EPOCH_LEAP)
     others = [each for each in state.evicted if each.peer != peer]
+    former = [*state.former] if before is None else [*state.former, before]
     adoptions = [each for each in state.adoptions if each.origin != peer]
     if adopter is not None:
         if len(adoptions) >= ADOPTIONS_MAX:
@@ -173,13 +190,25 @@ def evict(
     for each in [each for each in adoptions if each.adopter == peer]:
         # Who goes cannot sign for those that went before it.
         adoptions.remove(each)
+        former.append(each)
         if adopter is not None:
             adoptions.append(Adoption(each.origin, adopter, each.floor + EPOCH_LEAP, stamp))
+    if max([floor, *(each.floor for each in adoptions)]) > FLOOR_MAX:
+        return f"{peer} claims epoch {epoch_counter}: no epoch is left to go on above it"
     return evolve(
         state,
         evicted=tuple(sorted([*others, Evicted(peer, floor, stamp)], key=lambda e: e.peer)),
         adoptions=tuple(sorted(adoptions, key=lambda a: a.origin)),
+        former=_still_needed(former, adoptions),
     )
+
+
+def _still_needed(former: list[Adoption], adoptions: list[Adoption]) -> tuple[Adoption, ...]:
+    """Return former grants of origins that somebody signs for, the newest as far as is room."""
+    origins = {each.origin for each in adoptions}
+    found = [each for each in former if each.origin in origins]
+    newest = sorted(found, key=lambda a: (-a.stamp, a.origin))[: ADOPTIONS_MAX - len(adoptions)]
+    return tuple(sorted(newest, key=lambda a: (a.origin, a.floor)))
 
 
 def prune(state: Governance, *, upto: int) -> Governance | str:
@@ -197,7 +226,7 @@ def end_adoption(state: Governance, *, origin: PeerId) -> Governance | str:
     kept = tuple(each for each in state.adoptions if each.origin != origin)
     if len(kept) == len(state.adoptions):
         return f"nobody signs for {origin}"
-    return evolve(state, adoptions=kept)
+    return evolve(state, adoptions=kept, former=_still_needed([*state.former], [*kept]))
 
 
 def judge(entry: Entry, before: bytes | None) -> str | None:

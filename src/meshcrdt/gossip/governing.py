@@ -2,9 +2,10 @@
 
 Three gates, all before a signature is checked. A header of an evicted member counts only
 from the epoch floor on. One that names a capability counts only while exactly that adoption
-is in force, and is signed by the adopter. And from a link whose peer has not heard of
-decisions that are pruned here, nothing is taken but that peer's own streams and governance
-(finding F22): it may hold streams of members that everybody else has forgotten.
+is in force, or was until its adopter went too, and is signed by the adopter. And from a
+link whose peer has not heard of decisions that are pruned here, nothing is taken but that
+peer's own streams and governance (finding F22): it may hold streams of members that
+everybody else has forgotten.
 
 None of this quarantines: what does not count yet may count once the decision has come, so
 it is left alone, and roots are compared again whenever governance moves.
@@ -19,7 +20,9 @@ from meshcrdt.gossip.channels import is_adoptable
 from meshcrdt.gossip.context import Context
 from meshcrdt.gossip.governance import Governance
 from meshcrdt.gossip.header import Envelope, Header, StreamKey
+from meshcrdt.gossip.parking import Parking
 from meshcrdt.gossip.steward import Steward
+from meshcrdt.gossip.stream import State
 from meshcrdt.trust.identity import peer_id
 
 CHANNEL = "governance"
@@ -32,13 +35,17 @@ class Governing:
         self,
         context: Context,
         steward: Steward,
-        *,
+        parking: Parking,
         forget: Callable[[StreamKey], None],
         compare: Callable[[int], None],
     ) -> None:
-        """Make the gates; `forget` drops a stream, `compare` compares roots on a link."""
+        """Make the gates; `forget` drops a stream, `compare` compares roots on a link.
+
+        `parking` is where states wait that came before a decision.
+        """
         self._context = context
         self._steward = steward
+        self._parking = parking
         self._forget = forget
         self._compare = compare
 
@@ -54,14 +61,16 @@ class Governing:
         before, context.stamp = context.stamp, stamp
         context.governance = value
         is_late = self.is_late(before, value)
+
+        def is_void(state: State) -> bool:
+            header = state.header
+            is_foreign = header.origin != context.me and header.channel != CHANNEL
+            return is_foreign and (is_late or not self.counts(header))
+
+        self._parking.drop(is_void)
         for key in [key for key, _ in context.holdings.streams()]:
-            if key.channel == CHANNEL:
-                continue
-            foreign = key.origin != context.me
             state = context.holdings.state(key)
-            if state is None:
-                continue
-            if (is_late and foreign) or (foreign and not self.counts(state.header)):
+            if state is not None and is_void(state):
                 self._forget(key)
         self._steward.governed()
         for link in context.links:
@@ -76,10 +85,9 @@ class Governing:
         context = self._context
         value = context.governance
         if header.capability is not None:
-            adoption = value.adoption(header.origin)
+            adoption = value.grant(header.origin, header.capability)
             return (
                 adoption is not None
-                and adoption.capability == header.capability
                 and header.epoch == Epoch(adoption.floor, adoption.instance)
                 and is_adoptable(header.channel)
             )
@@ -87,6 +95,8 @@ class Governing:
 
     def wants(self, key: StreamKey, epoch: Epoch) -> bool:
         """Return whether a header of this epoch may count; the header itself may say more."""
+        if key.channel == CHANNEL:
+            return True  # decisions prove themselves, and who wrote one down may be gone since
         gone = self._context.governance.eviction(key.origin)
         return gone is None or epoch.counter >= gone.floor or self._is_kept(key)
 
@@ -117,5 +127,5 @@ class Governing:
         """Return whose signature a header needs."""
         if header.capability is None:
             return header.origin
-        adoption = self._context.governance.adoption(header.origin)
+        adoption = self._context.governance.grant(header.origin, header.capability)
         return header.origin if adoption is None else adoption.adopter

@@ -304,6 +304,8 @@ class Intake:
         key = state.header.stream
         if self._local.is_busy(key) or self._steward.is_busy(key):
             return
+        if not self._governing.admits(state.header, link):
+            return  # a decision came while its state was being fetched
         if self._rebase.was_missed(key, state.ref):
             self._rebase.recover(state)
         else:

@@ -56,6 +56,12 @@ class Parking:
         """Return what waits for a stream, or None."""
         return self._parked.get(key)
 
+    def drop(self, is_void: Callable[[State], bool]) -> None:
+        """Give up what does not count any more."""
+        void = [key for key, parked in self._parked.items() if is_void(parked.state)]
+        for key in void:
+            del self._parked[key]
+
     def in_channel(self, channel: str) -> bool:
         """Return whether anything waits in a channel."""
         return any(key.channel == channel for key in self._parked)

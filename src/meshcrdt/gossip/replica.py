@@ -125,8 +125,9 @@ class Replica(Reading):
         self._timed = (*first, self._evidence, self._sync, self._reaction)
 
     def _make_governing(self) -> Governing:
-        forget, compare = self._adopter.forget, self._sync.link_opened
-        return Governing(self._context, self._steward, forget=forget, compare=compare)
+        parking, forget = self._adopter.parking, self._adopter.forget
+        ways = (parking, forget, self._sync.link_opened)
+        return Governing(self._context, self._steward, *ways)
 
     def _make_intake(self) -> Intake:
         return Intake(

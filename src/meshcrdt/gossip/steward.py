@@ -168,12 +168,20 @@ class Steward:
 
     @property
     def emptied(self) -> frozenset[PeerId]:
-        """The departed members of whose records nothing is left: nobody needs to sign for them."""
+        """The departed members for whom this node signs, and of whose records nothing is left.
+
+        Only their adopter can tell: whoever else holds nothing may not have heard of them
+        yet. And only once the eviction is pruned, for what is found of them after that
+        counts again without an adopter.
+        """
         context = self._context
+        value = context.governance
         return frozenset(
             adoption.origin
-            for adoption in context.governance.adoptions
-            if not any(
+            for adoption in value.adoptions
+            if adoption.adopter == context.me
+            and value.eviction(adoption.origin) is None
+            and not any(
                 state.header.live_keys
                 for state in (
                     context.holdings.state(StreamKey(channel, adoption.origin))

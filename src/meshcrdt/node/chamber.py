@@ -46,6 +46,8 @@ INTERNAL = 1 << 62
 """Requests of the node itself are numbered from here; those of callers from one."""
 LAST_INSTANCE = b"\xff" * 8
 """Above every instance of an epoch counter."""
+EMPTY_S = 20.0
+"""How long nothing is left of a departed member's records before nobody signs for it."""
 LEFT_KEEP_S = 60.0
 """How long a member that said goodbye is still shown before it is let go."""
 
@@ -63,6 +65,7 @@ class Chamber:
         self._last_internal = INTERNAL
         self._alive_since: dict[PeerId, float] = {}
         self._gone_since: dict[PeerId, float] = {}
+        self._empty_since: dict[PeerId, float] = {}
         self._proposing = False
         self._must_reopen = False
         self._asked: tuple[int, int] | None = None
@@ -270,13 +273,34 @@ class Chamber:
         members = self._node.topology.members()
         self._watch(members, now)
         alive = frozenset(self._alive_since)
-        if self._proposing or council.speaker(core.log.guardians, alive) != self._node.me:
+        change = self._ending(core, now)
+        if self._proposing:
             return
-        change = self._due(core, members, now)
-        if change is not None:
-            self._proposing = True
-            self._last_internal += 1
+        if council.speaker(core.log.guardians, alive) == self._node.me:
+            change = self._due(core, members, now) or change
+        self._propose_own(change, now)
+
+    def _propose_own(self, change: Change | None, now: float) -> None:
+        """Propose what nobody asked for; with no room for it, the next look finds it again."""
+        if change is None:
+            return
+        self._last_internal += 1
+        self._proposing = True
+        try:
             self._propose(self._last_internal, change, now + PROPOSAL_S, now)
+        except CapacityError:
+            self._proposing = False
+
+    def _ending(self, core: Core, now: float) -> Change | None:
+        """Return the end of an adoption of this node's of which no record is left for a while."""
+        emptied = core.replica.emptied()
+        self._empty_since = {peer: self._empty_since.get(peer, now) for peer in emptied}
+        due = (peer for peer, since in self._empty_since.items() if now - since >= EMPTY_S)
+        origin = min(due, default=None)
+        if origin is None:
+            return None
+        end = governance.end_adoption
+        return council.changing(core.log, lambda value, _stamp: end(value, origin=origin))
 
     def _watch(self, members: Members, now: float) -> None:
         """Note since when each member is alive, or gone."""
@@ -303,11 +327,6 @@ class Chamber:
             gone_s = now - self._gone_since.get(peer, now)
             if record.standing is Standing.LEFT and gone_s >= LEFT_KEEP_S:
                 return self._eviction(core, peer)
-        emptied = min(core.replica.emptied(), default=None)
-        if emptied is not None:
-            return council.changing(
-                core.log, lambda value, _stamp: governance.end_adoption(value, origin=emptied)
-            )
         if core.governance.evicted:
             self._ask_who_knows(core, now)
         return None
@@ -350,17 +369,21 @@ class Chamber:
         self._last_internal += 1
         self._asked = (self._last_internal, core.log.stamp)
         members = self._node.topology.members().items()
-        targets = [peer for peer, record in members if record.standing is Standing.IN]
-        outputs = core.receipts.ask(
-            self._last_internal,
-            stream.channel,
-            head.epoch,
-            head.seq,
-            targets=[peer for peer in targets if peer != self._node.me],
-            level="durable",
-            now=now,
-            deadline=now + 2 * CARE_EVERY_S,
-        )
+        targets = {peer for peer, record in members if record.standing is Standing.IN}
+        try:
+            outputs = core.receipts.ask(
+                self._last_internal,
+                stream.channel,
+                head.epoch,
+                head.seq,
+                targets=targets - {self._node.me},
+                level="durable",
+                now=now,
+                deadline=now + 2 * CARE_EVERY_S,
+            )
+        except CapacityError:
+            self._asked = None  # users' receipts fill the table: the next look asks again
+            return
         self._wiring.run(outputs, now)
 
     def receipt_ended(self, request: int, reached: bool, now: float) -> bool:
@@ -370,10 +393,8 @@ class Chamber:
         stamp, self._asked = self._asked[1], None
         core = self._node.core
         if reached and core is not None and not self._proposing:
-            self._proposing = True
-            self._last_internal += 1
             change = council.changing(
                 core.log, lambda value, _stamp: governance.prune(value, upto=stamp)
             )
-            self._propose(self._last_internal, change, now + PROPOSAL_S, now)
+            self._propose_own(change, now)
         return True

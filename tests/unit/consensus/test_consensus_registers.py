@@ -7,7 +7,7 @@ from attrs import evolve
 from consensus_world import GENESIS, IDENTITIES, REGISTER, World, checked
 
 from meshcrdt.base.dice import Dice
-from meshcrdt.base.tree import Tree
+from meshcrdt.base.tree import INT_MAX, Tree
 from meshcrdt.consensus.acceptor import Judge
 from meshcrdt.consensus.attempts import Draft, Impossible
 from meshcrdt.consensus.ballots import ROUND_LEAP_MAX, Ballot
@@ -414,3 +414,17 @@ def test_a_set_from_outside_is_sorted_and_distinct() -> None:
     with pytest.raises(MalformedTree, match="not sorted"):
         GuardianSet.from_tree((version, tuple(reversed(members))))  # type: ignore[arg-type]
     assert GuardianSet.from_tree(two.to_tree()) == two
+
+
+def test_a_guardian_that_lies_about_rounds_costs_attempts_only() -> None:
+    """Without a bound the next ballot would fit into no message, or be a leap to everybody."""
+    registers = alone()
+    asked = registers.propose(REGISTER, 1, lambda _b, _s: write(b"one"), 0.0, deadline=60.0)
+    (first,) = (output for output in asked if isinstance(output, ToPeer))
+    prepare = parse(first.payload)
+    assert isinstance(prepare, Prepare)
+    claimed = prepare.ballot._replace(round=INT_MAX)
+    lie = Refuse(REGISTER, prepare.ballot, Refusal.OUTBID, NONCE, claimed, None, None)
+    registers.received(IDENTITIES[0].peer, lie.to_tree(), 0.0)
+    told, _ = carry(registers, list(registers.handle_timeout(5.0)))
+    assert [type(item) for item in told] == [Learned, Proposed]

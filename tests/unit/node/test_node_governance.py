@@ -5,7 +5,12 @@ from __future__ import annotations
 import pytest
 from node_bench import Bench
 
-from meshcrdt.gossip.governance import EPOCH_LEAP
+from meshcrdt.base.ids import PEER_ID_BYTES, PeerId
+from meshcrdt.base.tree import INT_MAX
+from meshcrdt.consensus.attempts import Impossible
+from meshcrdt.consensus.proposer import PROPOSALS_MAX
+from meshcrdt.gossip.governance import EPOCH_LEAP, NOTHING
+from meshcrdt.gossip.governance import evict as evict_from
 from meshcrdt.gossip.governing import Governing
 from meshcrdt.node import chamber, events
 from meshcrdt.node.node import Node
@@ -13,6 +18,7 @@ from meshcrdt.node.outcomes import Done, Failed, FailureKind, Written
 
 CHANNEL = "acme/services"
 DEAD_S = 60.0
+PEER = PeerId(b"p" * PEER_ID_BYTES)
 
 
 def join_all(bench: Bench, names: tuple[str, ...]) -> None:
@@ -283,3 +289,92 @@ def test_a_malformed_word_about_decisions_closes_the_link(three: Bench) -> None:
     link = next(link for owner, link in three.wires if owner == "n1")
     three.give("n1", FrameReceived(link, encode_frame([(GOVERNED, -1)])))
     assert any("governed.stamp" in reason for _, reason in three.closed)
+
+
+# --- what must not be lost -------------------------------------------------------------------
+
+
+def test_what_an_adopter_kept_outlives_the_adopter_too(three: Bench) -> None:
+    """Its successor has signed nothing yet when the decision comes: nobody drops the records."""
+    dead = gone(three)
+    assert isinstance(evict(three, "n2", "n3"), Done)
+    three.pass_time(5)
+    gone(three, "n2")
+    assert isinstance(evict(three, "n1", "n2", request=101), Done)
+    three.pass_time(5)
+    n1 = three.nodes["n1"]
+    assert n1.get(CHANNEL, b"web") == b"80"
+    adoption = n1.core.governance.adoption(dead.me)
+    assert adoption.adopter == n1.me
+    assert n1.core.replica.head(CHANNEL, dead.me).epoch.counter == adoption.floor
+    late = three.add("n5", n1.core.genesis)
+    for _ in range(2):  # what is decided first; then, on a new link, everything else
+        three.link("n5", "n1")
+        three.pass_time(5)
+    assert late.get(CHANNEL, b"web") == b"80"
+
+
+def test_an_adopter_that_has_heard_of_no_records_does_not_end_them(bench: Bench) -> None:
+    """n1 decides, adopts and speaks, and holds nothing of n3 until it hears from n2."""
+    genesis = bench.genesis()
+    for name in ("n1", "n2", "n3"):
+        bench.add(name, genesis)
+    join_all(bench, ("n1", "n2", "n3"))
+    assert isinstance(bench.give("n1", events.Put(1, CHANNEL, b"own", b"1")), Written)
+    bench.pass_time(5)
+    for owner, link in [end for end in bench.wires if end[0] == "n1"]:
+        bench.unplug(owner, link)
+    assert isinstance(bench.give("n3", events.Put(1, CHANNEL, b"web", b"80")), Written)
+    bench.pass_time(2)
+    gone(bench)
+    assert isinstance(evict(bench, "n1", "n3"), Done)
+    bench.pass_time(60)
+    bench.link("n1", "n2")
+    bench.pass_time(60)
+    for node in bench.nodes.values():
+        assert node.get(CHANNEL, b"web") == b"80"
+
+
+def test_who_only_wrote_down_a_decision_may_go_without_it(three: Bench) -> None:
+    """A newcomer needs every change of the guardians, and the founder told of all of them."""
+    three.pass_time(chamber.STAY_S + 30)
+    genesis = three.nodes["n1"].core.genesis
+    three.add("n4", genesis)
+    three.link("n4", "n2")
+    three.pass_time(5)
+    crash(three, "n4")  # so that nothing is pruned
+    gone(three, "n1")
+    assert isinstance(evict(three, "n2", "n1"), Done)
+    three.pass_time(5)
+    for name in ("n2", "n3"):
+        crash(three, name)
+    for name in ("n2", "n3"):
+        three.add(name, genesis, counter=2)
+    three.link("n2", "n3")
+    three.pass_time(5)
+    newcomer = three.add("n5", genesis)
+    three.link("n5", "n2")
+    three.pass_time(10)
+    assert newcomer.core.log.stamp == three.nodes["n2"].core.log.stamp > 0
+
+
+def test_with_no_room_for_proposals_the_speaker_waits(
+    three: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone(three)
+    registers = three.nodes["n1"].core.registers
+    monkeypatch.setattr(registers, "received", lambda *_: [])  # nobody answers
+    for index in range(PROPOSALS_MAX):
+        three.give("n1", events.Evict(200 + index, "n3", events.Force.NO, three.now + 100))
+    monkeypatch.setattr(
+        three.nodes["n1"].chamber, "_due", lambda *_: lambda _body, _set: Impossible("never")
+    )
+    three.pass_time(2 * chamber.CARE_EVERY_S)
+    assert registers.statistics().proposals == PROPOSALS_MAX
+
+
+def test_a_member_that_claims_the_last_epoch_is_not_evicted_above_it() -> None:
+    claimed = INT_MAX - 1
+    refused = evict_from(NOTHING, stamp=1, peer=PEER, epoch_counter=claimed, adopter=PEER)
+    assert isinstance(refused, str)
+    assert str(claimed) in refused
