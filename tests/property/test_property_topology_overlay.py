@@ -163,7 +163,8 @@ class OverlayHistory(RuleBasedStateMachine):
     def teardown(self) -> None:
         """Left alone, every link that is no neighbour's ends."""
         if self.overlay.members() > LIMITS.overlay_full_mesh_max:
-            self.wait(3 * LIMITS.overlay_link_grace_s)
+            # Two graces each: as a contact, while it is asked, and after it was turned away.
+            self.wait(6 * LIMITS.overlay_link_grace_s)
             assert self.linked == self.overlay.neighbours()
 
 

@@ -38,7 +38,7 @@ def called(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, str]]:
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["rmpeer", "x"],
+        ["sabotage", "x"],
         ["allocate"],
         ["allocate", "a\x00b"],
         ["allocate", "a", "--subnet", "10.0.0.1/8"],
