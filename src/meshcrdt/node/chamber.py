@@ -34,22 +34,10 @@ if TYPE_CHECKING:
     from meshcrdt.node.wiring import Wiring
 
 TABLE = "consensus"
-CARE_EVERY_S = 5.0
-"""How often the speaker looks whether anything is to be done."""
-PROPOSAL_S = 10.0
-"""How long a proposal that nobody waits for may take."""
-STAY_S = 60.0
-"""A member that has been alive for so long may become a guardian."""
-GUARDIAN_LOST_S = 300.0
-"""A guardian that is dead for so long is replaced."""
 INTERNAL = 1 << 62
 """Requests of the node itself are numbered from here; those of callers from one."""
 LAST_INSTANCE = b"\xff" * 8
 """Above every instance of an epoch counter."""
-EMPTY_S = 20.0
-"""How long nothing is left of a departed member's records before nobody signs for it."""
-LEFT_KEEP_S = 60.0
-"""How long a member that said goodbye is still shown before it is let go."""
 
 
 Members: TypeAlias = Mapping[PeerId, MemberRecord]
@@ -207,7 +195,7 @@ class Chamber:
         """Act by what the store holds, once, and look after things from now on."""
         if core.log.head is not None:
             self._govern(core, now)
-        self._care_at = now + CARE_EVERY_S
+        self._care_at = now + council.CARE_EVERY_S
 
     # --- what users ask --------------------------------------------------------------------
 
@@ -269,7 +257,7 @@ class Chamber:
         """Let the speaker do the one thing that is due first."""
         if self._care_at is None or now < self._care_at:
             return
-        self._care_at = now + CARE_EVERY_S
+        self._care_at = now + council.CARE_EVERY_S
         members = self._node.topology.members()
         self._watch(members, now)
         alive = frozenset(self._alive_since)
@@ -287,7 +275,7 @@ class Chamber:
         self._last_internal += 1
         self._proposing = True
         try:
-            self._propose(self._last_internal, change, now + PROPOSAL_S, now)
+            self._propose(self._last_internal, change, now + council.PROPOSAL_S, now)
         except CapacityError:
             self._proposing = False
 
@@ -295,7 +283,7 @@ class Chamber:
         """Return the end of an adoption of this node's of which no record is left for a while."""
         emptied = core.replica.emptied()
         self._empty_since = {peer: self._empty_since.get(peer, now) for peer in emptied}
-        due = (peer for peer, since in self._empty_since.items() if now - since >= EMPTY_S)
+        due = (peer for peer, since in self._empty_since.items() if now - since >= council.EMPTY_S)
         origin = min(due, default=None)
         if origin is None:
             return None
@@ -323,19 +311,28 @@ class Chamber:
         )
         if wanted is not None:
             return council.regrouping(wanted)
-        for peer, record in members.items():
-            gone_s = now - self._gone_since.get(peer, now)
-            if record.standing is Standing.LEFT and gone_s >= LEFT_KEEP_S:
-                return self._eviction(core, peer)
+        if self._all_are_here(members):
+            for peer, record in members.items():
+                gone_s = now - self._gone_since.get(peer, now)
+                if record.standing is Standing.LEFT and gone_s >= council.LEFT_KEEP_S:
+                    return self._eviction(core, peer)
         if core.governance.evicted:
             self._ask_who_knows(core, now)
         return None
+
+    def _all_are_here(self, members: Members) -> bool:
+        """Return whether no member is away that may hold more of the departed than this node."""
+        return all(
+            peer in self._alive_since
+            for peer, record in members.items()
+            if record.standing is Standing.IN and peer != self._node.me
+        )
 
     def _candidates(self, members: Members, now: float) -> dict[PeerId, council.Candidate]:
         found: dict[PeerId, council.Candidate] = {}
         for peer, record in members.items():
             since = self._alive_since.get(peer)
-            if since is not None and now - since >= STAY_S and len(record.store) > 0:
+            if since is not None and now - since >= council.STAY_S and len(record.store) > 0:
                 guardian = Guardian(record.public, record.store)
                 found[peer] = council.Candidate(guardian, record.failure_domain or str(peer))
         return found
@@ -346,7 +343,7 @@ class Chamber:
             peer
             for peer in guardians
             if peer not in members
-            or now - self._gone_since.get(peer, now) >= GUARDIAN_LOST_S
+            or now - self._gone_since.get(peer, now) >= council.GUARDIAN_LOST_S
             or members[peer].standing is Standing.LEFT
         )
 
@@ -379,7 +376,7 @@ class Chamber:
                 targets=targets - {self._node.me},
                 level="durable",
                 now=now,
-                deadline=now + 2 * CARE_EVERY_S,
+                deadline=now + 2 * council.CARE_EVERY_S,
             )
         except CapacityError:
             self._asked = None  # users' receipts fill the table: the next look asks again

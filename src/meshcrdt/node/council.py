@@ -26,6 +26,19 @@ from meshcrdt.wire import decode, encode
 KEY_PREFIX = governance.REGISTER.encode() + b"/"
 STAMP_BYTES = 8
 
+CARE_EVERY_S = 5.0
+"""How often the speaker looks whether anything is to be done."""
+PROPOSAL_S = 10.0
+"""How long a proposal that nobody waits for may take."""
+STAY_S = 60.0
+"""A member that has been alive for so long may become a guardian."""
+GUARDIAN_LOST_S = 300.0
+"""A guardian that is dead for so long is replaced."""
+EMPTY_S = 20.0
+"""How long nothing is left of a departed member's records before nobody signs for it."""
+LEFT_KEEP_S = 60.0
+"""How long a member that said goodbye is still shown before it is let go."""
+
 
 def record_key(stamp: int) -> bytes:
     """Return the key under which a decision is published."""

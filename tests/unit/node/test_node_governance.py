@@ -12,7 +12,7 @@ from meshcrdt.consensus.proposer import PROPOSALS_MAX
 from meshcrdt.gossip.governance import EPOCH_LEAP, NOTHING
 from meshcrdt.gossip.governance import evict as evict_from
 from meshcrdt.gossip.governing import Governing
-from meshcrdt.node import chamber, events
+from meshcrdt.node import council, events
 from meshcrdt.node.node import Node
 from meshcrdt.node.outcomes import Done, Failed, FailureKind, Written
 
@@ -247,14 +247,23 @@ def test_each_rule_about_returners_is_needed(
 def test_a_member_that_said_goodbye_goes_by_itself_after_a_while(three: Bench) -> None:
     assert isinstance(three.give("n3", events.Leave(5)), Done)
     crash(three, "n3")
-    three.pass_time(chamber.LEFT_KEEP_S + 30)
+    three.pass_time(council.LEFT_KEEP_S + 30)
     for name in ("n1", "n2"):
         assert names_of(three.nodes[name]) == {"n1", "n2"}
         assert three.nodes[name].get(CHANNEL, b"web") == b"80"
 
 
+def test_nobody_goes_by_itself_while_a_member_is_away(three: Bench) -> None:
+    """The one that is away may hold writes of the departed that nobody else has."""
+    assert isinstance(three.give("n3", events.Leave(5)), Done)
+    crash(three, "n3")
+    crash(three, "n2")
+    three.pass_time(council.LEFT_KEEP_S + 60)
+    assert names_of(three.nodes["n1"]) == {"n1", "n2", "n3"}
+
+
 def test_guardians_grow_to_three_and_the_cluster_outlives_its_founder(three: Bench) -> None:
-    three.pass_time(chamber.STAY_S + 30)
+    three.pass_time(council.STAY_S + 30)
     sets = {name: node.core.log.guardians for name, node in three.nodes.items()}
     assert {len(each.members) for each in sets.values()} == {3}
     assert len(set(sets.values())) == 1
@@ -337,7 +346,7 @@ def test_an_adopter_that_has_heard_of_no_records_does_not_end_them(bench: Bench)
 
 def test_who_only_wrote_down_a_decision_may_go_without_it(three: Bench) -> None:
     """A newcomer needs every change of the guardians, and the founder told of all of them."""
-    three.pass_time(chamber.STAY_S + 30)
+    three.pass_time(council.STAY_S + 30)
     genesis = three.nodes["n1"].core.genesis
     three.add("n4", genesis)
     three.link("n4", "n2")
@@ -369,7 +378,7 @@ def test_with_no_room_for_proposals_the_speaker_waits(
     monkeypatch.setattr(
         three.nodes["n1"].chamber, "_due", lambda *_: lambda _body, _set: Impossible("never")
     )
-    three.pass_time(2 * chamber.CARE_EVERY_S)
+    three.pass_time(2 * council.CARE_EVERY_S)
     assert registers.statistics().proposals == PROPOSALS_MAX
 
 
