@@ -58,3 +58,15 @@ def test_the_garbage_collector_is_as_it_was_after_a_world() -> None:
     with rare_collections():
         assert gc.get_threshold()[0] > before[0]
     assert gc.get_threshold() == before
+
+
+def test_worlds_that_end_in_the_order_in_which_they_began_leave_nothing_behind() -> None:
+    """As those of a sweep on threads do."""
+    before = gc.get_threshold()
+    first, second = rare_collections(), rare_collections()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert gc.get_threshold()[0] > before[0]
+    second.__exit__(None, None, None)
+    assert gc.get_threshold() == before

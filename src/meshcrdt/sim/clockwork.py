@@ -20,19 +20,28 @@ from meshcrdt.errors import UsageError
 YOUNG_OBJECTS_MAX = 20_000
 
 
+_found: list[tuple[int, int, int]] = []
+"""What each world that lives found set; worlds of several threads end in any order."""
+
+
 @contextmanager
 def rare_collections() -> Iterator[None]:
     """Look for cyclic garbage less often while a world of millions of objects lives.
 
-    By default that is after 700 new objects, which a world makes in a millisecond.
+    By default that is after 700 new objects, which a world makes in a millisecond. The last
+    world to end restores what the first one found.
     """
     before = gc.get_threshold()
+    _found.append(before)
     if before[0]:  # zero is "never", which is somebody's will
         gc.set_threshold(max(YOUNG_OBJECTS_MAX, before[0]), *before[1:])
     try:
         yield
     finally:
-        gc.set_threshold(*before)
+        least = min(_found)
+        _found.remove(max(_found))
+        if not _found:
+            gc.set_threshold(*least)
 
 
 class Trace(Enum):
