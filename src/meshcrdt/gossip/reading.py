@@ -6,7 +6,7 @@ how they fold into one value, is for the layer above.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 
 from attrs import frozen
 
@@ -120,9 +120,9 @@ class Reading:
         """Return the channels in which an origin has a stream here."""
         return self._context.holdings.channels_of(origin)
 
-    def emptied(self) -> frozenset[PeerId]:
-        """Return the departed members of whose shared records nothing is left here."""
-        return self._steward.emptied
+    def needless_adoptions(self, members: Container[PeerId]) -> frozenset[PeerId]:
+        """Return for whom this node adopts in vain; see `Steward.needless`."""
+        return self._steward.needless(members)
 
     def digests(self) -> dict[str, str]:
         """Return one hex digest for each durable channel: equal digests hold equal bytes."""

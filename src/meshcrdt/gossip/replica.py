@@ -115,7 +115,8 @@ class Replica(Reading):
         self._sync = Sync(
             context, want=self._repair.want_found, lacks=self._lacks, busy=self._is_waiting
         )
-        self._governing = self._make_governing()
+        forget, compare = self._adopter.forget, self._sync.link_opened
+        self._governing = Governing(context, self._steward, self._adopter.parking, forget, compare)
         self._intake = self._make_intake()
         self._reaction = Reaction(context, self._local)
         first = (self._broadcast, self._announcer, self._repair)
@@ -123,11 +124,6 @@ class Replica(Reading):
         self._due: float | None = None
         """The next deadline as of the last call that gave outputs, unless that is stale."""
         self._timed = (*first, self._evidence, self._sync, self._reaction)
-
-    def _make_governing(self) -> Governing:
-        parking, forget = self._adopter.parking, self._adopter.forget
-        ways = (parking, forget, self._sync.link_opened)
-        return Governing(self._context, self._steward, *ways)
 
     def _make_intake(self) -> Intake:
         return Intake(
@@ -177,7 +173,6 @@ class Replica(Reading):
         for key, _ in context.holdings.streams():
             if key.origin == context.me:
                 self._reaction.moved(context.holdings.channel(key.channel), None)
-        self._steward.governed()
         self._evidence.load(tables.get(EVIDENCE_TABLE, {}))
         return self._outputs()
 
@@ -195,6 +190,10 @@ class Replica(Reading):
         self._context.now = now
         self._governing.govern(value, stamp)
         return self._outputs()
+
+    def sign_for(self, origin: PeerId) -> None:
+        """Sign for a departed member that this node adopts; see `Steward.sign_for`."""
+        self._steward.sign_for(origin)
 
     def link_governed(self, link: int, stamp: int) -> None:
         """Note the newest decision that the peer of a link knows."""

@@ -9,10 +9,12 @@ writes a value of its own there.
 
 from __future__ import annotations
 
+from collections.abc import Container, Iterator
+
 from attrs import frozen
 
 from meshcrdt.base.ids import Epoch, PeerId
-from meshcrdt.errors import InternalError
+from meshcrdt.errors import InternalError, UsageError
 from meshcrdt.gossip.cancels import Deps, Intent, Purpose, record_after
 from meshcrdt.gossip.channels import is_adoptable
 from meshcrdt.gossip.context import Context, Settled
@@ -39,20 +41,31 @@ class Steward:
         self._due: dict[StreamKey, set[bytes] | None] = {}
         """What to look at anew; None is the whole stream."""
         self._flights: dict[int, Signed] = {}
+        self._allowed: set[bytes] = set()
+        """The grants under which this node signs by now."""
 
     def _adoption(self, origin: PeerId) -> Adoption | None:
-        """Return the adoption of an origin, if it is this node that adopts."""
+        """Return the adoption of an origin, if it is this node that signs for it by now."""
         adoption = self._context.governance.adoption(origin)
-        mine = adoption is not None and adoption.adopter == self._context.me
-        return adoption if mine else None
+        return adoption if adoption and adoption.capability in self._allowed else None
+
+    def sign_for(self, origin: PeerId) -> None:
+        """Begin to sign for a departed member that this node adopts.
+
+        Whoever calls this sees to it that nobody holds writes of the member that are not held
+        here: what this node signs outranks them all.
+        """
+        adoption = self._context.governance.adoption(origin)
+        if adoption is None or adoption.adopter != self._context.me:
+            raise UsageError(f"this node does not adopt {origin}")
+        if adoption.capability not in self._allowed:
+            self._allowed.add(adoption.capability)
+            for channel in self._context.holdings.channels_of(origin):
+                self.look(StreamKey(channel, origin))
 
     def governed(self) -> None:
-        """Take up what was decided: every stream that is ours to sign and not yet signed."""
-        context = self._context
-        for adoption in context.governance.adoptions:
-            if adoption.adopter == context.me:
-                for channel in context.holdings.channels_of(adoption.origin):
-                    self.look(StreamKey(channel, adoption.origin))
+        """Take in what was decided: grants that are gone are forgotten."""
+        self._allowed &= {each.capability for each in self._context.governance.adoptions}
 
     def look(self, key: StreamKey, record_key: bytes | None = None) -> None:
         """Note that a stream moved, or that what it holds of one key may be superseded."""
@@ -166,13 +179,13 @@ class Steward:
             return None
         return signed
 
-    @property
-    def emptied(self) -> frozenset[PeerId]:
-        """The departed members for whom this node signs, and of whose records nothing is left.
+    def needless(self, members: Container[PeerId]) -> frozenset[PeerId]:
+        """Return for whom nobody need sign any more.
 
-        Only their adopter can tell: whoever else holds nothing may not have heard of them
-        yet. And only once the eviction is pruned, for what is found of them after that
-        counts again without an adopter.
+        Of a departed member no record is left, or it is a member again and nothing of it
+        counts by this node's grant. Only the adopter can tell: whoever else holds nothing may
+        not have heard of it yet. And only once the eviction is pruned, for what is found
+        after that counts again without an adopter.
         """
         context = self._context
         value = context.governance
@@ -182,15 +195,18 @@ class Steward:
             if adoption.adopter == context.me
             and value.eviction(adoption.origin) is None
             and not any(
-                state.header.live_keys
-                for state in (
-                    context.holdings.state(StreamKey(channel, adoption.origin))
-                    for channel in context.holdings.channels_of(adoption.origin)
-                    if is_adoptable(channel)
-                )
-                if state is not None
+                header.live_keys and (header.capability or adoption.origin not in members)
+                for header in self._headers(adoption.origin)
             )
         )
+
+    def _headers(self, origin: PeerId) -> Iterator[Header]:
+        """Yield the newest header of each adoptable stream of an origin."""
+        holdings = self._context.holdings
+        for channel in filter(is_adoptable, holdings.channels_of(origin)):
+            state = holdings.state(StreamKey(channel, origin))
+            if state is not None:
+                yield state.header
 
     def check(self) -> None:
         """Raise InternalError when a header at the disk is not one of ours to sign."""

@@ -7,13 +7,12 @@ carrying. A promise or a vote leaves once it is on disk, like every answer of th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from meshcrdt.base.ids import Epoch, PeerId
 from meshcrdt.base.tree import Tree, take_int, take_tuple
 from meshcrdt.consensus import outputs as consensus
 from meshcrdt.consensus.attempts import Change
-from meshcrdt.consensus.guardians import Guardian
 from meshcrdt.consensus.log import Decided
 from meshcrdt.errors import CapacityError, MalformedTree
 from meshcrdt.gossip import governance
@@ -21,11 +20,12 @@ from meshcrdt.gossip.channels import OWNED_CHANNELS
 from meshcrdt.gossip.governance import Governance
 from meshcrdt.gossip.header import StreamKey
 from meshcrdt.node import council, events
+from meshcrdt.node.attendance import Attendance, Members
 from meshcrdt.node.link_queue import Lane
 from meshcrdt.node.messages import GOVERNED
 from meshcrdt.node.outcomes import Done, Failed, FailureKind
 from meshcrdt.node.views import GOVERNANCE
-from meshcrdt.topology.directory import MemberRecord, Standing
+from meshcrdt.topology.directory import Standing
 from meshcrdt.topology.outputs import PeerState
 
 if TYPE_CHECKING:
@@ -40,9 +40,6 @@ LAST_INSTANCE = b"\xff" * 8
 """Above every instance of an epoch counter."""
 
 
-Members: TypeAlias = Mapping[PeerId, MemberRecord]
-
-
 class Chamber:
     """The governing side of one node."""
 
@@ -51,9 +48,9 @@ class Chamber:
         self._wiring = wiring
         self._care_at: float | None = None
         self._last_internal = INTERNAL
-        self._alive_since: dict[PeerId, float] = {}
-        self._gone_since: dict[PeerId, float] = {}
-        self._empty_since: dict[PeerId, float] = {}
+        self._attendance = Attendance(node)
+        self._pruned_since: dict[PeerId, float] = {}
+        self._needless_since: dict[PeerId, float] = {}
         self._proposing = False
         self._must_reopen = False
         self._asked: tuple[int, int] | None = None
@@ -259,12 +256,12 @@ class Chamber:
             return
         self._care_at = now + council.CARE_EVERY_S
         members = self._node.topology.members()
-        self._watch(members, now)
-        alive = frozenset(self._alive_since)
-        change = self._ending(core, now)
+        self._attendance.watch(members, now)
+        self._sign(core, members, now)
+        change = self._ending(core, members, now)
         if self._proposing:
             return
-        if council.speaker(core.log.guardians, alive) == self._node.me:
+        if council.speaker(core.log.guardians, self._attendance.alive()) == self._node.me:
             change = self._due(core, members, now) or change
         self._propose_own(change, now)
 
@@ -279,73 +276,55 @@ class Chamber:
         except CapacityError:
             self._proposing = False
 
-    def _ending(self, core: Core, now: float) -> Change | None:
-        """Return the end of an adoption of this node's of which no record is left for a while."""
-        emptied = core.replica.emptied()
-        self._empty_since = {peer: self._empty_since.get(peer, now) for peer in emptied}
-        due = (peer for peer, since in self._empty_since.items() if now - since >= council.EMPTY_S)
+    def _sign(self, core: Core, members: Members, now: float) -> None:
+        """Let this node sign for the departed whom it adopts, once that can outrank nothing.
+
+        Not before every member has the decision on disk, is here, and had the time to compare
+        roots: else some may hold writes of the departed that this node has not heard of.
+        """
+        settled = {
+            each.origin: self._pruned_since.get(each.origin, now)
+            for each in core.governance.adoptions
+            if each.adopter == self._node.me
+            and core.governance.eviction(each.origin) is None
+            and each.origin not in members
+            and self._attendance.all_are_here(members)
+        }
+        self._pruned_since = settled
+        for origin, since in settled.items():
+            if now - since >= council.SETTLE_S:
+                core.replica.sign_for(origin)
+
+    def _ending(self, core: Core, members: Members, now: float) -> Change | None:
+        """Return the end of an adoption of this node's that is needless for a while."""
+        needless = core.replica.needless_adoptions(members)
+        self._needless_since = {peer: self._needless_since.get(peer, now) for peer in needless}
+        ages = ((peer, now - since) for peer, since in self._needless_since.items())
+        due = (peer for peer, age_s in ages if age_s >= council.EMPTY_S)
         origin = min(due, default=None)
         if origin is None:
             return None
         end = governance.end_adoption
         return council.changing(core.log, lambda value, _stamp: end(value, origin=origin))
 
-    def _watch(self, members: Members, now: float) -> None:
-        """Note since when each member is alive, or gone."""
-        for peer, record in members.items():
-            state = self._node.topology.state(peer)
-            if state is PeerState.ALIVE:
-                self._alive_since.setdefault(peer, now)
-                self._gone_since.pop(peer, None)
-            elif state is not PeerState.SUSPECT or record.standing is Standing.LEFT:
-                self._gone_since.setdefault(peer, now)
-                self._alive_since.pop(peer, None)
-        for known in (self._alive_since, self._gone_since):
-            for peer in known.keys() - members.keys():
-                del known[peer]
-
     def _due(self, core: Core, members: Members, now: float) -> Change | None:
         """Return what is to be proposed, or None."""
+        attendance, guardians = self._attendance, core.log.guardians
         wanted = council.wanted_guardians(
-            core.log.guardians, self._candidates(members, now), self._lost(core, members, now)
+            guardians,
+            attendance.candidates(members, now),
+            attendance.lost(guardians.peers, members, now),
         )
         if wanted is not None:
             return council.regrouping(wanted)
-        if self._all_are_here(members):
+        if attendance.all_are_here(members):
             for peer, record in members.items():
-                gone_s = now - self._gone_since.get(peer, now)
+                gone_s = attendance.gone_s(peer, now)
                 if record.standing is Standing.LEFT and gone_s >= council.LEFT_KEEP_S:
                     return self._eviction(core, peer)
         if core.governance.evicted:
             self._ask_who_knows(core, now)
         return None
-
-    def _all_are_here(self, members: Members) -> bool:
-        """Return whether no member is away that may hold more of the departed than this node."""
-        return all(
-            peer in self._alive_since
-            for peer, record in members.items()
-            if record.standing is Standing.IN and peer != self._node.me
-        )
-
-    def _candidates(self, members: Members, now: float) -> dict[PeerId, council.Candidate]:
-        found: dict[PeerId, council.Candidate] = {}
-        for peer, record in members.items():
-            since = self._alive_since.get(peer)
-            if since is not None and now - since >= council.STAY_S and len(record.store) > 0:
-                guardian = Guardian(record.public, record.store)
-                found[peer] = council.Candidate(guardian, record.failure_domain or str(peer))
-        return found
-
-    def _lost(self, core: Core, members: Members, now: float) -> frozenset[PeerId]:
-        guardians = core.log.guardians.peers
-        return frozenset(
-            peer
-            for peer in guardians
-            if peer not in members
-            or now - self._gone_since.get(peer, now) >= council.GUARDIAN_LOST_S
-            or members[peer].standing is Standing.LEFT
-        )
 
     # --- pruning ---------------------------------------------------------------------------
 

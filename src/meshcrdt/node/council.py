@@ -34,6 +34,8 @@ STAY_S = 60.0
 """A member that has been alive for so long may become a guardian."""
 GUARDIAN_LOST_S = 300.0
 """A guardian that is dead for so long is replaced."""
+SETTLE_S = 30.0
+"""How long after an eviction is pruned its adopter waits before it signs."""
 EMPTY_S = 20.0
 """How long nothing is left of a departed member's records before nobody signs for it."""
 LEFT_KEEP_S = 60.0

@@ -13,11 +13,15 @@ from meshcrdt.gossip.governance import EPOCH_LEAP, NOTHING
 from meshcrdt.gossip.governance import evict as evict_from
 from meshcrdt.gossip.governing import Governing
 from meshcrdt.node import council, events
+from meshcrdt.node.chamber import Chamber
+from meshcrdt.node.core import Core
 from meshcrdt.node.node import Node
 from meshcrdt.node.outcomes import Done, Failed, FailureKind, Written
 
 CHANNEL = "acme/services"
 DEAD_S = 60.0
+SIGNED_S = 60.0
+"""More than it takes until an eviction is pruned, settled, and its adopter has signed."""
 PEER = PeerId(b"p" * PEER_ID_BYTES)
 
 
@@ -104,9 +108,11 @@ def test_what_a_dead_member_owned_goes_and_what_it_shared_stays(three: Bench) ->
         assert "directory" not in node.core.replica.channels_of(dead.me)
         (adoption,) = node.core.governance.adoptions
         assert (adoption.origin, adoption.adopter) == (dead.me, three.nodes["n2"].me)
-        head = node.core.replica.head(CHANNEL, dead.me)
-        assert head.epoch.counter == adoption.floor
         node.check()
+    three.pass_time(SIGNED_S)
+    for name in ("n1", "n2"):
+        head = three.nodes[name].core.replica.head(CHANNEL, dead.me)
+        assert head.epoch.counter == adoption.floor
     digests = {name: three.nodes[name].statistics().digests for name in ("n1", "n2")}
     assert digests["n1"] == digests["n2"]
 
@@ -274,10 +280,12 @@ def test_guardians_grow_to_three_and_the_cluster_outlives_its_founder(three: Ben
     assert names_of(three.nodes["n3"]) == {"n2", "n3"}
 
 
-def test_decisions_outlive_restarts(three: Bench) -> None:
+@pytest.mark.parametrize("after_s", [5, SIGNED_S])
+def test_decisions_outlive_restarts(three: Bench, after_s: float) -> None:
+    """Before the adopter has signed, and after it."""
     gone(three)
     evict(three, "n2", "n3")
-    three.pass_time(5)
+    three.pass_time(after_s)
     genesis = three.nodes["n1"].core.genesis
     for name in ("n1", "n2"):
         crash(three, name)
@@ -307,7 +315,7 @@ def test_what_an_adopter_kept_outlives_the_adopter_too(three: Bench) -> None:
     """Its successor has signed nothing yet when the decision comes: nobody drops the records."""
     dead = gone(three)
     assert isinstance(evict(three, "n2", "n3"), Done)
-    three.pass_time(5)
+    three.pass_time(SIGNED_S)
     gone(three, "n2")
     assert isinstance(evict(three, "n1", "n2", request=101), Done)
     three.pass_time(5)
@@ -315,6 +323,9 @@ def test_what_an_adopter_kept_outlives_the_adopter_too(three: Bench) -> None:
     assert n1.get(CHANNEL, b"web") == b"80"
     adoption = n1.core.governance.adoption(dead.me)
     assert adoption.adopter == n1.me
+    assert n1.core.replica.head(CHANNEL, dead.me).epoch.counter < adoption.floor
+    three.pass_time(SIGNED_S)
+    assert n1.get(CHANNEL, b"web") == b"80"
     assert n1.core.replica.head(CHANNEL, dead.me).epoch.counter == adoption.floor
     late = three.add("n5", n1.core.genesis)
     for _ in range(2):  # what is decided first; then, on a new link, everything else
@@ -342,6 +353,94 @@ def test_an_adopter_that_has_heard_of_no_records_does_not_end_them(bench: Bench)
     bench.pass_time(60)
     for node in bench.nodes.values():
         assert node.get(CHANNEL, b"web") == b"80"
+
+
+def adopter_cut_off(bench: Bench) -> None:
+    """n1 decides and adopts at a state that is older than the acknowledged one n2 holds."""
+    genesis = bench.genesis()
+    for name in ("n1", "n2", "n3"):
+        bench.add(name, genesis)
+    join_all(bench, ("n1", "n2", "n3"))
+    assert isinstance(bench.give("n1", events.Put(1, CHANNEL, b"own", b"1")), Written)
+    for request, key in enumerate((b"old", b"bad"), start=1):
+        assert isinstance(bench.give("n3", events.Put(request, CHANNEL, key, b"1")), Written)
+    bench.pass_time(5)
+    for owner, link in [end for end in bench.wires if end[0] == "n1"]:
+        bench.unplug(owner, link)
+    assert isinstance(bench.give("n3", events.Put(3, CHANNEL, b"web", b"80")), Written)
+    assert isinstance(bench.give("n3", events.Delete(4, CHANNEL, b"bad")), Written)
+    bench.pass_time(2)
+    gone(bench)
+    assert isinstance(evict(bench, "n1", "n3"), Done)
+    bench.pass_time(20)
+    bench.link("n1", "n2")
+    bench.pass_time(2 * SIGNED_S)
+
+
+def test_an_adopter_that_was_cut_off_outranks_no_acknowledged_write(bench: Bench) -> None:
+    """It signs once nobody may hold more than it does: neither a write nor a removal is lost."""
+    adopter_cut_off(bench)
+    for node in bench.nodes.values():
+        assert node.get(CHANNEL, b"old") == b"1"
+        assert node.get(CHANNEL, b"web") == b"80"
+        assert node.get(CHANNEL, b"bad") is None
+        (adoption,) = node.core.governance.adoptions
+        header = node.core.replica.head(CHANNEL, adoption.origin)
+        assert header.epoch.counter == adoption.floor, "and then it does sign"
+
+
+def test_signing_at_once_would_lose_what_the_adopter_has_not_heard_of(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Mutation: every adoption may be signed from the moment on that it is decided."""
+
+    def sign_at_once(chamber: Chamber, core: Core, *_: object) -> None:
+        for adoption in core.governance.adoptions:
+            if adoption.adopter == chamber._node.me:
+                core.replica.sign_for(adoption.origin)
+
+    monkeypatch.setattr(Chamber, "_sign", sign_at_once)
+    adopter_cut_off(bench)
+    assert {node.get(CHANNEL, b"web") for node in bench.nodes.values()} == {None}
+
+
+def test_nobody_signs_for_a_member_that_came_back(three: Bench) -> None:
+    """It is back before its adopter has signed anything: it speaks for itself, and alone."""
+    gone(three)
+    assert isinstance(evict(three, "n2", "n3"), Done)
+    three.pass_time(5)
+    back = three.add("n3", three.nodes["n1"].core.genesis, counter=2)
+    join_all(three, ("n3", "n1", "n2"))
+    three.pass_time(2 * SIGNED_S)
+    for node in three.nodes.values():
+        assert node.get(CHANNEL, b"web") == b"80"
+        assert node.core.replica.head(CHANNEL, back.me).epoch.counter == 1, "as it left it"
+        assert node.core.governance.adoptions == (), "it is ended, for nothing counts by it"
+    assert isinstance(three.give("n3", events.Put(9, CHANNEL, b"api", b"81")), Written)
+    three.pass_time(5)
+    for node in three.nodes.values():
+        assert (node.get(CHANNEL, b"web"), node.get(CHANNEL, b"api")) == (b"80", b"81")
+        assert node.core.replica.head(CHANNEL, back.me).epoch == back.epoch
+
+
+def test_an_adoption_by_which_records_count_outlives_the_return_of_the_member(
+    three: Bench,
+) -> None:
+    """It is back with the store of long ago: what its adopter signed since is what it has."""
+    gone(three)
+    assert isinstance(evict(three, "n2", "n3"), Done)
+    three.pass_time(SIGNED_S)
+    dead = three.nodes["n2"].core.governance.adoptions[0].origin
+    assert three.nodes["n2"].core.replica.needless_adoptions({dead}) == frozenset()
+    back = three.add("n3", three.nodes["n1"].core.genesis, counter=2)
+    join_all(three, ("n3", "n1", "n2"))
+    three.pass_time(2 * SIGNED_S)
+    for node in three.nodes.values():
+        assert names_of(node) == {"n1", "n2", "n3"}
+        assert node.get(CHANNEL, b"web") == b"80"
+        head = node.core.replica.head(CHANNEL, back.me)
+        grants = node.core.governance.adoptions
+        assert (head.epoch == back.epoch) == (grants == ())
 
 
 def test_who_only_wrote_down_a_decision_may_go_without_it(three: Bench) -> None:
