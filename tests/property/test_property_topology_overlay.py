@@ -39,7 +39,7 @@ contacts = st.lists(
 ).map(tuple)
 messages = st.one_of(
     st.builds(Neighbour, st.sampled_from(Priority), st.sampled_from(["", "cellar", "attic"])),
-    st.builds(NeighbourReply, st.booleans(), contacts),
+    st.builds(NeighbourReply, st.booleans(), contacts, st.booleans()),
     st.builds(Disconnect, contacts),
     st.builds(Shuffle, contacts),
     st.builds(ShuffleReply, contacts),

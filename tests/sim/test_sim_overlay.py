@@ -181,11 +181,51 @@ def test_views_that_are_not_trimmed_grow_without_bound(monkeypatch: pytest.Monke
     assert max(len(world.view(number)) for number in world.nodes) > ACTIVE_MAX
 
 
-def test_without_seeds_now_and_then_fast_joins_leave_islands(monkeypatch: pytest.MonkeyPatch):
+def grown_apart() -> OverlayWorld:
+    """Two halves that each began through its own seed while the other's was out of reach."""
+    world = OverlayWorld(seed=1)
+    for number in range(1, 41):
+        world.add(number, seeds=(1, 2))
+    world.dials_through = lambda a, b: a % 2 == b % 2
+    for number in world.nodes:
+        world.start(number)
+    world.run(30)
+    assert world.component(1) == set(range(1, 41, 2))
+    world.dials_through = lambda a, b: True
+    world.reaches = lambda a, b: b in world.component(a)
+    world.run(120)
+    return world
+
+
+def test_partisan_75_seeds_now_and_then_join_halves_that_grew_apart(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    assert grown_apart().is_whole()
     monkeypatch.setattr(seeking, "SEED_SHARE", 0.0)
-    world = cluster(120, seeds=4, directory=False)
-    world.run(60)
-    assert not world.is_whole(), "partisan#75"
+    assert not grown_apart().is_whole(), "a full view has no need of seeds"
+
+
+def parted_by_a_newcomer() -> set[int]:
+    """Let one join a full cluster; return who lost a link and is no neighbour of the newcomer."""
+    world = cluster(40, directory=False)
+    world.run_until(world.is_full, within_s=60)
+    world.run(30)
+    before = {(a, b) for a in world.nodes for b in world.view(a)}
+    world.add(41, seeds=(7,))
+    world.start(41)
+    world.run(5)
+    gone = {(a, b) for a, b in before if b not in world.view(a)}
+    return {a for a, _ in gone} - {a for a in world.nodes if 41 in world.view(a)}
+
+
+def test_who_gives_up_a_neighbour_for_a_newcomer_parts_nobody():
+    """An edge is split, not cut: its other end is the newcomer's neighbour too."""
+    assert parted_by_a_newcomer() == set()
+
+
+def test_a_newcomer_that_does_not_ask_whom_it_parted_is_caught(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(seeking.Seeking, "_dial_beside", lambda self, now: 0)
+    assert parted_by_a_newcomer()
 
 
 # --- odd networks -------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from gossip_world import World
 
 from meshcrdt.base.dice import Dice
 from meshcrdt.gossip import Over, Put
+from meshcrdt.gossip.broadcast import RIPE_S
 from meshcrdt.gossip.codes import Code
 from meshcrdt.gossip.header import StreamKey
 from meshcrdt.gossip.tree_messages import Branch
@@ -46,6 +47,13 @@ def drain(world: World) -> Counter[int]:
         for host in world.hosts:
             host.sync_disk()
     return codes
+
+
+def ripen(world: World) -> None:
+    """Let the links grow as old as it takes until the next flood goes over each of them."""
+    drain(world)
+    world.tick(RIPE_S)
+    drain(world)
 
 
 def second(world: World, *, beats: bool = False) -> Counter[int]:
@@ -88,7 +96,7 @@ def hops_of(world: World, origin: int, channel: str = "c") -> list[int]:
 def tree_of(count: int, *, degree: int = 6, seed: int = 1, writers: int = 1) -> World:
     """Return a sparse world whose tree has formed from floods that crossed."""
     world = World(count, pairs=sparse(count, degree=degree, seed=seed))
-    drain(world)
+    ripen(world)
     for host in world.hosts[:writers]:
         host.write("c", Put(b"k", b"first", Over.OWN))
         host.sync_disk()

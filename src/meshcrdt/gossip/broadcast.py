@@ -1,6 +1,8 @@
 """Where an eager delta goes next: one broadcast tree over the links of the active view.
 
-Plumtree (Leitao, Pereira, Rodrigues, SRDS 2007). Every link begins eager. Who gets by an
+Plumtree (Leitao, Pereira, Rodrigues, SRDS 2007). A link begins lazy, unless an end has no
+branch yet, and is eager once it is ripe: a cluster that starts at once would else send
+everything over each of its links. Who gets by an
 eager link what another eager link already brought makes that link lazy at both ends
 (PRUNE), so that the eager links become a spanning tree which all origins share; lazy links
 only say what is held (`announcer`), and a header that was announced and did not come is
@@ -37,6 +39,9 @@ Flood: TypeAlias = tuple[bytes, Place]
 
 CLIQUE_MAX = 8
 """Members, this one included, up to which an origin reaches all of them in one hop."""
+RIPE_S = 5.0
+"""So long a link only tells what is held: longer than the rush of a start. Then the next
+flood shows whether it is a shorter way than the branches there are."""
 PRUNE_AFTER_S = 0.3
 """Duplicates within this time are judged together: longer than a flood takes."""
 
@@ -66,6 +71,8 @@ class Broadcast:
         self._window: tuple[float, Flood | None] = (-PRUNE_AFTER_S, None)
         """Since when floods are judged together, and the least header among them."""
         self._due: float | None = None
+        self._ripe_at: dict[int, float] = {}
+        """Young links, in the order in which they ripen."""
 
     def route(self, key: StreamKey, ref: Ref, link: int | None, hops: int) -> Route:
         """Return where a header goes that came on `link` with `hops` (both of an own one: none).
@@ -150,6 +157,7 @@ class Broadcast:
         all their trees together is no tree, or a deep one; here all nodes go by the same one.
         """
         context = self._context
+        self._ripen()
         if self._due is None or self._due > context.now:
             return
         self._due = None
@@ -158,14 +166,19 @@ class Broadcast:
             if flood == self._window[1]:
                 context.counters.prunes += 1
                 context.send(link, Lane.DELTA, Turn(Branch.LAZY, ()))
+                self._ripe_at.pop(link, None)
                 self._turn(context.links[link], Branch.LAZY)
 
     def next_deadline(self) -> float | None:
-        """Return when links are to be pruned, or None."""
-        return self._due
+        """Return when links are to be pruned, or ripe, or None."""
+        ripe_at = next(iter(self._ripe_at.values()), None)
+        if self._due is None or ripe_at is None:
+            return ripe_at if self._due is None else self._due
+        return min(self._due, ripe_at)
 
     def turned(self, link: int, branch: Branch) -> None:
         """Take the word of a peer that pruned or grafted the link."""
+        self._ripe_at.pop(link, None)
         self._turn(self._context.links[link], branch)
 
     def grafting(self, link: int) -> None:
@@ -173,26 +186,55 @@ class Broadcast:
         self._context.counters.grafts += 1
         self._turn(self._context.links[link], Branch.EAGER)
 
-    def link_closed(self, link: int, state: LinkState) -> list[int]:
+    def link_opened(self, link: int) -> None:
+        """Make a new link a branch when this node has none; else it only tells what is held.
+
+        Who is on the tree already needs no second way to it at once. Where two trees meet, the
+        first header that one of them lacks grafts the link.
+        """
+        context = self._context
+        if context.spread is Spread.FLOOD:
+            self._turn(context.links[link], Branch.EAGER)
+        elif any(state.branch is Branch.EAGER for state in context.links.values()):
+            self._ripe_at[link] = context.now + RIPE_S
+        else:
+            self._graft(link)
+
+    def _ripen(self) -> None:
+        while self._ripe_at:
+            link, at = next(iter(self._ripe_at.items()))
+            if at > self._context.now:
+                break
+            del self._ripe_at[link]
+            self._turn(self._context.links[link], Branch.EAGER)
+
+    def _graft(self, link: int) -> None:
+        self._turn(self._context.links[link], Branch.EAGER)
+        self._context.send(link, Lane.DELTA, Turn(Branch.EAGER, ()))
+
+    def link_closed(self, link: int, state: LinkState, *, agreed: bool) -> list[int]:
         """Let lazy links take the place of a branch that is gone; returns where to compare roots.
 
-        Whatever was under way on the lost branch is missing here and below.
+        Whatever was under way on the lost branch is missing here and below. When the ends
+        agreed to part, one link takes its place: the rest of the tree stands.
         """
         context = self._context
         self._doubled.pop(link, None)
+        self._ripe_at.pop(link, None)
         if not self._doubled:
             self._due = None
         if state.branch is Branch.LAZY or not context.links:
             return []
         lazy = [link for link, other in context.links.items() if other.branch is Branch.LAZY]
+        same = [link for link in lazy if context.links[link].peer == state.peer]
+        lazy = same or (lazy[:1] if agreed else lazy)
         for link in lazy:
-            self._turn(context.links[link], Branch.EAGER)
-            context.send(link, Lane.DELTA, Turn(Branch.EAGER, ()))
-        return lazy
+            self._graft(link)
+        return [] if same else lazy
 
     def check(self) -> None:
         """Raise InternalError when something is kept about a link that is gone."""
-        if self._doubled.keys() - self._context.links.keys():
-            raise InternalError("a link that is gone is to be pruned")
+        if (self._doubled.keys() | self._ripe_at.keys()) - self._context.links.keys():
+            raise InternalError("a link that is gone is to be pruned, or to ripen")
         if (self._due is None) != (not self._doubled):
             raise InternalError("links are to be pruned and no time is set for it")

@@ -46,7 +46,7 @@ class LinkState:
     told: OrderedDict[bytes, None] = field(factory=OrderedDict)
     known: dict[StreamKey, Place] = field(factory=dict)
     """The last headers that the peer showed since roots were equal; bounded."""
-    branch: Branch = Branch.EAGER
+    branch: Branch = Branch.LAZY
     """How we send deltas here."""
     wasted: int = 0
     shows_root: bool = False

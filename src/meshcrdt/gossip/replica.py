@@ -214,19 +214,20 @@ class Replica(Reading):
         """Note a new link and compare roots on it."""
         self._context.now = now
         self._context.links[link] = LinkState(peer)
+        self._broadcast.link_opened(link)
         self._sync.link_opened(link)
         self._evidence.link_opened(link)
         self._repair.link_opened()
         return self._outputs()
 
-    def link_closed(self, link: int, now: float) -> list[Output]:
-        """Forget a link; what was expected from it is asked for elsewhere."""
+    def link_closed(self, link: int, now: float, *, agreed: bool = False) -> list[Output]:
+        """Forget a link, maybe by agreement; what it was to bring is asked for elsewhere."""
         self._context.now = now
         state = self._context.links.pop(link, None)
         if state is not None:
             self._announcer.link_closed(link)
             self._intake.reordered.link_closed(link)
-            for other in self._broadcast.link_closed(link, state):
+            for other in self._broadcast.link_closed(link, state, agreed=agreed):
                 self._sync.start(other)
             self._repair.link_closed(link)
             self._evidence.link_closed(link)

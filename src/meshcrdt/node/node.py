@@ -249,12 +249,15 @@ class Node(Queries):
             self._wiring.run(self.core.replica.link_opened(event.link, hello.peer, now), now)
 
     def _link_closed(self, event: LinkClosed, now: float) -> None:
-        if self.links.pop(event.link, None) is None:
+        opened = self.links.pop(event.link, None)
+        if opened is None:
             return
         self.queues.closed(event.link)
         self._joiners.closed(event.link)
         if self.core is not None:
-            self._wiring.run(self.core.replica.link_closed(event.link, now), now)
+            agreed = opened.hello.peer not in self.topology.active()
+            outputs = self.core.replica.link_closed(event.link, now, agreed=agreed)
+            self._wiring.run(outputs, now)
         self._wiring.run(self.topology.link_closed(event.link, event.reason, now), now)
 
     def _frame(self, event: FrameReceived, now: float) -> None:

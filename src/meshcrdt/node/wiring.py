@@ -161,6 +161,9 @@ class Wiring:
 
     def _close_link(self, output: topology.CloseLink, now: float) -> None:
         self._node.outbox.close(output.link, output.reason)
+        if self.core is not None:
+            replica = self.core.replica
+            self.run(replica.link_closed(output.link, now, agreed=output.agreed), now)
 
     def _ping(self, output: topology.ToLink, now: float) -> None:
         code = output.message[0]

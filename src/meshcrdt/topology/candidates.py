@@ -150,8 +150,13 @@ class Candidates:
                 return peer
         return None
 
-    def contacts(self, near: Iterable[PeerId], without: PeerId) -> tuple[Contact, ...]:
-        """Return some peers to tell another of: half of them `near`, all with an address."""
+    def contacts(
+        self, near: Iterable[PeerId], without: PeerId, *, first: Iterable[PeerId] = ()
+    ) -> tuple[Contact, ...]:
+        """Return some peers to tell another of: half of them `near`, all with an address.
+
+        Those of `first` that have one come first.
+        """
         most = self._limits.overlay_contacts_max
         found = {p for p in self._dice.sample(sorted(near), most) if p != without and self.where(p)}
         while len(found) > most // 2:
@@ -163,7 +168,9 @@ class Candidates:
             if peer is None:
                 break
             found.add(peer)
-        return tuple(Contact(peer, self.where(peer)[:ADDRESSES_MAX]) for peer in sorted(found))
+        ahead = [peer for peer in first if self.where(peer)][:most]
+        rest = sorted(found.difference(ahead))[: most - len(ahead)]
+        return tuple(Contact(peer, self.where(peer)[:ADDRESSES_MAX]) for peer in (*ahead, *rest))
 
     def check(self) -> None:
         """Raise InternalError when a table or a bound is broken."""

@@ -317,7 +317,7 @@ class Links:
     def _close_surplus(self, entry: LinkEntry, reason: str) -> list[TopologyOutput]:
         self._surplus_closed_total += 1
         self._remove(entry)
-        return [CloseLink(entry.link, reason)]
+        return [CloseLink(entry.link, reason, agreed=True)]
 
     def _remove(self, entry: LinkEntry) -> None:
         del self._entries[entry.link]

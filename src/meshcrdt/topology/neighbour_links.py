@@ -75,7 +75,7 @@ class NeighbourLinks:
         for entry in [e for e in self._links.entries() if e.peer == output.peer]:
             self._links.closed(entry.link)
             self._dialer.lost(entry.peer, now, lived_s=now - entry.opened_at)
-            outputs.append(CloseLink(entry.link, output.reason))
+            outputs.append(CloseLink(entry.link, output.reason, agreed=True))
         if outputs:
             self._parted(output.peer, output.reason, now)
         return outputs

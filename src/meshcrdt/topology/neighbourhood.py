@@ -8,7 +8,7 @@ neighbour that alone covers a failure domain is given up last.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from meshcrdt.base.dice import Dice
 from meshcrdt.base.ids import PeerId
@@ -29,6 +29,8 @@ from meshcrdt.topology.overlay_wire import (
 )
 from meshcrdt.topology.slots import Purpose, Slot, Slots
 
+SEARCHING = (Priority.HIGH, Priority.BETWEEN)
+"""Who asks so goes on looking for neighbours."""
 REFUSED_PAUSE_S = 5.0
 """So long who turned us away is not asked again; longer each time."""
 
@@ -56,6 +58,8 @@ class Neighbourhood:
             me=me, limits=limits, dice=dice.fork("candidates"), addresses=sight.addresses
         )
         self._slots = Slots()
+        self._besides: list[PeerId] = []
+        """Peers that were given up for this node, and have room: to be asked first."""
         self._counts: Counter[str] = Counter()
         self._moved = True
 
@@ -77,7 +81,7 @@ class Neighbourhood:
                 return self._asked(slot, message, now)
             case NeighbourReply():
                 self._learn(message.contacts, now)
-                return self._answered(slot, message.accepted, now)
+                return self._answered(slot, message, now)
             case Disconnect():
                 self._learn(message.contacts, now)
                 return self._given_up(slot, now)
@@ -93,29 +97,31 @@ class Neighbourhood:
     def _asked(self, slot: Slot, message: Neighbour, now: float) -> list[OverlayOutput]:
         if message.domain:
             slot.domain = message.domain
-        contacts: tuple[Contact, ...] = ()
-        accepted = self._accepts(slot, message.priority)
-        if not accepted or (message.priority is Priority.HIGH and not self._is_small()):
-            contacts = self._contacts_for(slot.peer)
-        answer = Say(slot.peer, NeighbourReply(accepted, contacts))
-        if not accepted:
+        if not self._accepts(slot, message.priority):
             self._counts["refused"] += 1
             self._slots.release(slot, now + self._limits.overlay_link_grace_s)
-            return [answer]
+            return [Say(slot.peer, NeighbourReply(False, self._contacts_for(slot.peer)))]
         pinned = message.priority is Priority.PINNED
         self._take(slot, Purpose.PINNED if pinned else Purpose.ACTIVE)
-        return [answer, *self._trim(now, keep=slot)]
+        trimmed = self._trim(now, keep=slot)
+        given_up = [said.peer for said in trimmed]
+        contacts: tuple[Contact, ...] = ()
+        if message.priority in SEARCHING and not self._is_small():
+            contacts = self._contacts_for(slot.peer, first=given_up)
+        between = bool(contacts) and contacts[0].peer in given_up
+        return [Say(slot.peer, NeighbourReply(True, contacts, between)), *trimmed]
 
-    def _answered(self, slot: Slot, accepted: bool, now: float) -> list[OverlayOutput]:
+    def _answered(self, slot: Slot, reply: NeighbourReply, now: float) -> list[OverlayOutput]:
         if slot.asked is None:
             return []  # a repetition, or we have given up waiting: then the link ends
         victim = None if slot.instead_of is None else self._slots.get(slot.instead_of)
-        if accepted:
+        if reply.accepted:
             self._take(slot)
+            self._besides.extend(contact.peer for contact in reply.contacts[: reply.between])
             if victim is not None and self._slots.is_active(victim.peer):
                 self._counts["swapped"] += 1
-                return self._give_up(victim, now)
-            return self._trim(now, keep=slot)
+                return [self._give_up(victim, now)]
+            return [*self._trim(now, keep=slot)]
         if slot.purpose is not Purpose.PINNED:
             self._turned_away(slot.peer, now)
             # Who has no other link keeps this one for its grace; the other end closes it then.
@@ -135,11 +141,11 @@ class Neighbourhood:
         self._candidates.damping.disappointed(peer, now, pause_s=REFUSED_PAUSE_S)
 
     def _accepts(self, slot: Slot, priority: Priority) -> bool:
-        if priority is not Priority.LOW or self._is_small():
+        if priority in (Priority.HIGH, Priority.PINNED) or self._is_small():
             return True
         if slot.asked is not None or self._slots.is_active(slot.peer):
             return True
-        return self._has_room()
+        return self._has_room() or (priority is Priority.BETWEEN and bool(self._slots.unpinned()))
 
     # --- the view ----------------------------------------------------------------------
 
@@ -162,9 +168,9 @@ class Neighbourhood:
         self._counts["asked"] += 1
         return Say(slot.peer, Neighbour(priority, self._domain))
 
-    def _trim(self, now: float, *, keep: Slot | None = None) -> list[OverlayOutput]:
+    def _trim(self, now: float, *, keep: Slot | None = None) -> list[Say]:
         """Give up neighbours beyond the bound; not `keep`, which has just come."""
-        outputs: list[OverlayOutput] = []
+        outputs: list[Say] = []
         while not self._is_small():
             unpinned = self._slots.unpinned()
             if len(unpinned) <= self._limits.overlay_active_max:
@@ -172,15 +178,15 @@ class Neighbourhood:
             others = [slot for slot in unpinned if slot is not keep]
             victim = self._dice.choice([s for s in others if self._slots.spare(s)] or others)
             self._counts["evicted"] += 1
-            outputs.extend(self._give_up(victim, now))
+            outputs.append(self._give_up(victim, now))
         return outputs
 
-    def _give_up(self, slot: Slot, now: float) -> list[OverlayOutput]:
+    def _give_up(self, slot: Slot, now: float) -> Say:
         self._slots.release(slot, now + self._limits.overlay_link_grace_s)
-        return [Say(slot.peer, Disconnect(self._contacts_for(slot.peer)))]
+        return Say(slot.peer, Disconnect(self._contacts_for(slot.peer)))
 
-    def _contacts_for(self, peer: PeerId) -> tuple[Contact, ...]:
-        return self._candidates.contacts(self._slots.active(), peer)
+    def _contacts_for(self, peer: PeerId, first: Sequence[PeerId] = ()) -> tuple[Contact, ...]:
+        return self._candidates.contacts(self._slots.active(), peer, first=first)
 
     def _learn(self, contacts: Iterable[Contact], now: float) -> None:
         if self._discovery is Discovery.ON:

@@ -37,6 +37,8 @@ class CloseLink:
 
     link: int
     reason: str
+    agreed: bool = False
+    """Both ends know that it ends, and nothing is wrong with the peer."""
 
 
 @frozen

@@ -3,8 +3,9 @@
 Up to `overlay_full_mesh_max` members everybody is linked with everybody. In a larger cluster
 each node keeps a small active view, symmetric because a link is in both views or ends:
 
-* A node with fewer than `overlay_active_min` neighbours asks random members, LOW where it has
-  some and HIGH where it has none. HIGH is refused by nobody: who is full gives up another.
+* A node with fewer than `overlay_active_min` neighbours asks random members, HIGH where it has
+  none and BETWEEN where it has some. Who is full gives up another for it, and names that one:
+  it is asked next, so that an edge is split and nobody is parted.
 * Who refuses or gives up names others to ask, and ends the link after a grace. So seeds that
   a whole cluster dials shed what is beyond their view.
 * A link that nobody asked for is a contact or a probe, and ends after a grace too.
@@ -146,6 +147,7 @@ class Overlay(Seeking):
         """Take in that no address of a sought peer answered: the next one gets its turn."""
         if self._sought.pop(peer, None) is not None:
             self._moved = True
+            self._vain_at = now
             self._candidates.damping.disappointed(peer, now)
             self._candidates.hearsay.discard(peer)
 
@@ -242,7 +244,7 @@ class Overlay(Seeking):
 
     def _reached(self, slot: Slot, sought: Sought | None, now: float) -> list[OverlayOutput]:
         """Decide what a link that this node dialled is for, in a large cluster."""
-        if sought is None and self._needs() > 0:
+        if sought is None and self._needs(now) > 0:
             return [self._ask(slot, self._priority(now), now)]
         if sought is not None and sought.for_good:
             high = sought.priority is Priority.HIGH

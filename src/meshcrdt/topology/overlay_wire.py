@@ -38,6 +38,8 @@ class Priority(Enum):
     """Without this link it, or a part of the mesh, may be cut off: refused by nobody."""
     PINNED = 2
     """Its operator wants exactly this link: refused by nobody, and never given up."""
+    BETWEEN = 3
+    """It lacks two neighbours: who is full gives up one of its own, which it asks next."""
 
 
 @frozen
@@ -50,10 +52,11 @@ class Neighbour:
 
 @frozen
 class NeighbourReply:
-    """Yes, or no and others to ask."""
+    """Yes, or no and others to ask; `between` when the first of them was given up for a yes."""
 
     accepted: bool
     contacts: tuple[Contact, ...]
+    between: bool = False
 
 
 @frozen
@@ -86,7 +89,8 @@ def to_tree(message: OverlayMessage) -> tuple[Tree, ...]:
         case Neighbour():
             return (NEIGHBOUR, message.priority.value, message.domain)
         case NeighbourReply():
-            return (NEIGHBOUR_REPLY, int(message.accepted), _contacts_tree(message.contacts))
+            contacts = _contacts_tree(message.contacts)
+            return (NEIGHBOUR_REPLY, int(message.accepted), contacts, int(message.between))
         case Disconnect():
             return (DISCONNECT, _contacts_tree(message.contacts))
         case Shuffle():
@@ -101,13 +105,16 @@ def from_tree(tree: tuple[Tree, ...]) -> OverlayMessage:
         case 4:
             _, priority, domain = take_tuple(tree, "neighbour", size=3)
             return Neighbour(
-                Priority(take_int(priority, "neighbour.priority", high=Priority.PINNED.value)),
+                Priority(take_int(priority, "neighbour.priority", high=Priority.BETWEEN.value)),
                 take_line(domain, "neighbour.domain", size_max=DOMAIN_CHARACTERS_MAX),
             )
         case 5:
-            _, accepted, contacts = take_tuple(tree, "neighbour reply", size=3)
-            yes = take_int(accepted, "neighbour reply.accepted", high=1)
-            return NeighbourReply(bool(yes), _take_contacts(contacts, "neighbour reply"))
+            _, accepted, contacts, between = take_tuple(tree, "neighbour reply", size=4)
+            return NeighbourReply(
+                bool(take_int(accepted, "neighbour reply.accepted", high=1)),
+                _take_contacts(contacts, "neighbour reply"),
+                bool(take_int(between, "neighbour reply.between", high=1)),
+            )
         case 6:
             _, contacts = take_tuple(tree, "disconnect", size=2)
             return Disconnect(_take_contacts(contacts, "disconnect"))

@@ -6,6 +6,7 @@ knows where they are and when to try.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 from attrs import frozen
@@ -25,6 +26,8 @@ SHUFFLES_MAX = 5
 """After a first link; later the directory says more."""
 AGAIN_S = 1.0
 """A thin view that found nobody to ask looks again after so long."""
+DOUBT_S = 10.0
+"""So long after a dial in vain nobody is counted on: many may be gone at once."""
 DOMAIN_RETRY_S = 10.0
 SEED_SHARE = 0.2
 """Share of the dials out of view that go to the configured addresses."""
@@ -39,6 +42,9 @@ class Sought:
     until: float
     for_good: bool
     priority: Priority
+    since: float = -math.inf
+    places: int = 1
+    """How many neighbours it most likely brings."""
 
 
 class Seeking(Neighbourhood):
@@ -65,6 +71,7 @@ class Seeking(Neighbourhood):
         self._shuffles = 0
         self._domain_at = 0.0
         self._seeds_until = 0.0
+        self._vain_at = -math.inf
         self._acted_at = 0.0
         self._retired = False
 
@@ -87,19 +94,34 @@ class Seeking(Neighbourhood):
         out = any(slot.asked is Priority.HIGH for slot in self._slots)
         since = self._thin_since
         long = since is not None and now >= since + 2 * self._limits.overlay_seed_after_s
-        return Priority.HIGH if not out and (long or not len(self._slots)) else Priority.LOW
+        if not out and (long or not len(self._slots)):
+            return Priority.HIGH
+        lacks = self._limits.overlay_active_min - len(self._slots)
+        room = self._limits.overlay_active_max - len(self._slots.unpinned())
+        return Priority.BETWEEN if lacks > 0 and room > 1 else Priority.LOW
 
-    def _needs(self) -> int:
-        for_good = sum(sought.for_good for sought in self._sought.values())
-        taken = len(self._slots) + self._slots.asking() + for_good
-        return self._limits.overlay_active_min - taken
+    def _needs(self, now: float) -> int:
+        """Return how many neighbours are lacking beyond those that are on their way."""
+        asked = sum(
+            1 if slot.asked is Priority.LOW else 2
+            for slot in self._slots
+            if slot.asked is not None and not self._slots.is_active(slot.peer)
+        )
+        sought = sum(
+            each.places
+            for each in self._sought.values()
+            if each.for_good and now < each.since + AGAIN_S
+        )
+        return self._limits.overlay_active_min - len(self._slots) - asked - sought
 
     def _seek(self, now: float) -> None:
         """Choose whom to dial for the view."""
         self._look_at = None
         domains = self._uncovered()
-        need = self._needs()
+        need = self._needs(now)
         if need <= 0:
+            self._besides.clear()
+            self._look_at = self._patience_ends(now)
             if domains and now >= self._domain_at:
                 self._domain_at = now + DOMAIN_RETRY_S
                 domain = self._dice.choice(domains)
@@ -109,14 +131,33 @@ class Seeking(Neighbourhood):
                 self._dial_one(now, domain, Priority.HIGH if enough else Priority.LOW)
             return
         for_good = sum(sought.for_good for sought in self._sought.values())
-        # One more than needed: some of those that are asked have gone, or refuse.
-        for _ in range(min(need + 1, SOUGHT_MAX - for_good)):
+        doubtful = now < self._vain_at + DOUBT_S
+        while (need > 0 or doubtful) and for_good < SOUGHT_MAX:
             domain = self._dice.choice(domains) if domains else ""
-            if not (domain and self._dial_one(now, domain, Priority.LOW)) and not self._dial_one(
-                now, "", Priority.LOW
-            ):
+            places = self._dial_beside(now)
+            places = places or (domain and self._dial_one(now, domain, Priority.LOW)) or 0
+            places = places or self._dial_one(now, "", Priority.LOW)
+            if not places:
                 self._look_at = now + AGAIN_S
-                break
+                return
+            need -= places
+            for_good += 1
+        self._look_at = self._patience_ends(now)
+
+    def _patience_ends(self, now: float) -> float | None:
+        """Return when somebody who is dialled for the view is not counted on any more."""
+        ends = (each.since + AGAIN_S for each in self._sought.values() if each.for_good)
+        return min((at for at in ends if at > now), default=None)
+
+    def _dial_beside(self, now: float) -> int:
+        """Dial who was given up for this node and so has room."""
+        while self._besides:
+            peer = self._besides.pop()
+            if self._is_free(peer) and self._candidates.where(peer):
+                until = now + self._limits.overlay_seek_s
+                self._sought[peer] = Sought(until, for_good=True, priority=Priority.LOW, since=now)
+                return 1
+        return 0
 
     def _uncovered(self) -> list[str]:
         """Return the failure domains without a neighbour; none when no view could hold them all."""
@@ -125,13 +166,16 @@ class Seeking(Neighbourhood):
             return []
         return [domain for domain in sorted(declared) if not self._slots.covers(domain)]
 
-    def _dial_one(self, now: float, domain: str, priority: Priority) -> bool:
+    def _dial_one(self, now: float, domain: str, priority: Priority) -> int:
+        """Dial any member; returns how many places it is to fill, none without a candidate."""
         isolated = not len(self._slots)
         peer = self._candidates.draw(now, self._is_free, domain=domain, any_state=isolated)
-        if peer is not None:
-            until = now + self._limits.overlay_seek_s
-            self._sought[peer] = Sought(until, for_good=True, priority=priority)
-        return peer is not None
+        if peer is None:
+            return 0
+        until = now + self._limits.overlay_seek_s
+        places = 1 if self._priority(now) is Priority.LOW else 2
+        self._sought[peer] = Sought(until, True, priority, since=now, places=places)
+        return places
 
     def _is_free(self, peer: PeerId) -> bool:
         return peer not in self._sought and self._slots.get(peer) is None

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from gossip_graphs import ripen
 from gossip_world import Violation, World, forged, whole
 
 from meshcrdt.errors import InternalError
@@ -375,7 +376,7 @@ def test_a_duplicate_never_costs_a_signature() -> None:
 
 def test_relaying_stops_where_a_delta_came_from() -> None:
     world = World(3)
-    world.run()
+    ripen(world)
     a, b, _ = world.hosts
     a.put(b"k", b"1")
     a.sync_disk()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from attrs import evolve
-from gossip_graphs import branches, drain, hops_of, pieces, second, sparse, tree_of, write
+from gossip_graphs import branches, drain, hops_of, pieces, ripen, second, sparse, tree_of, write
 from gossip_world import Violation, World, forged, whole
 
 from meshcrdt.base.limits import Limits
@@ -137,7 +137,7 @@ def test_a_message_that_the_network_repeats_does_not_prune() -> None:
 
 def test_a_word_to_prune_that_is_lost_is_said_again() -> None:
     world = World(3)
-    drain(world)
+    ripen(world)
     write(world, 0, b"1")
     world.tick(1.0)
     assert {decode(data)[0] for _, _, data in world.wire} == {Code.TURN}
@@ -235,7 +235,7 @@ def test_a_list_that_grows_too_long_becomes_a_comparison_of_roots(monkeypatch: P
 def lost_graft() -> World:
     """Host 2 hears of a write from both others, and its first question is lost."""
     world = World(3, limits=Limits(anti_entropy_blind_interval_s=60.0))
-    drain(world)
+    ripen(world)
     write(world, 0, b"1")
     second(world)
     c = world.hosts[2]
@@ -302,7 +302,7 @@ def test_a_lost_branch_is_replaced_at_once_and_roots_are_compared() -> None:
 
 
 def test_forgetting_lazy_links_when_a_branch_is_lost_is_caught(monkeypatch: Patch) -> None:
-    monkeypatch.setattr(Broadcast, "link_closed", lambda self, link, state: [])
+    monkeypatch.setattr(Broadcast, "link_closed", lambda *_, **__: [])
     with pytest.raises(Violation):
         cut_branch()
 

@@ -224,20 +224,62 @@ def test_a_thin_directory_is_shuffled_a_few_times_and_a_full_one_never():
         assert len(said(bench.act(600.0), Shuffle)) == most
 
 
+def test_a_full_view_takes_a_newcomer_in_between_and_names_whom_it_gave_up():
+    bench = Bench()
+    bench.fill()
+    outputs = bench.overlay.opened(peer_id(20), dialled=False, now=bench.now)
+    outputs += bench.hear(20, Neighbour(Priority.BETWEEN, ""))
+    answer = bench.reply(20, outputs)
+    (given_up,) = said(outputs, Disconnect)
+    assert (answer.accepted, answer.between) == (True, True)
+    assert answer.contacts[0].peer == given_up.peer
+    assert peer_id(20) in bench.overlay.neighbours()
+    assert given_up.peer not in bench.overlay.neighbours()
+    assert len(bench.overlay.neighbours()) == LIMITS.overlay_active_max
+
+
+def test_with_room_nobody_is_given_up_for_a_newcomer():
+    bench = Bench()
+    answer = bench.accept(20, Priority.BETWEEN)
+    assert (answer.accepted, answer.between) == (True, False)
+
+
+def test_pinned_neighbours_are_given_up_for_nobody_who_asks_to_go_between():
+    bench = Bench()
+    for number in range(2, 2 + LIMITS.overlay_active_max):
+        assert bench.accept(number, Priority.PINNED).accepted
+    bench.accept(19)
+    pinned = bench.overlay.neighbours() - {peer_id(19)}
+    bench.accept(20, Priority.BETWEEN)
+    assert pinned <= bench.overlay.neighbours()
+
+
+def test_who_was_given_up_for_this_node_is_asked_next():
+    bench = Bench()
+    first, *others = sorted(bench.overlay.wanted())
+    bench.dial(first[0])
+    bench.hidden = {peer_id(n) for n in range(2, 41)} - {peer_id(33)}
+    for peer in others:
+        bench.overlay.dial_failed(peer, bench.now)
+    told = tuple(contact(n) for n in (33, 30, 31))
+    bench.hear(first[0], NeighbourReply(True, told, between=True))
+    assert bench.overlay.wanted() == {peer_id(33)}
+
+
 # --- looking ----------------------------------------------------------------------------
 
 
 def test_a_thin_view_seeks_few_at_a_time_and_gives_the_turn_of_the_silent_to_others():
     bench = Bench()
     first = bench.overlay.wanted()
-    assert LIMITS.overlay_active_min <= len(first) <= SOUGHT_MAX
+    assert len(first) == -(-LIMITS.overlay_active_min // 2), "each brings two"
     bench.act(LIMITS.overlay_seek_s + 0.01)
     second = bench.overlay.wanted()
     assert second
     assert second != first
 
 
-def test_the_first_question_is_high_and_the_others_are_low():
+def test_the_first_question_is_high_and_the_others_go_between():
     bench = Bench()
     priorities = [
         o.message.priority
@@ -245,7 +287,7 @@ def test_the_first_question_is_high_and_the_others_are_low():
         for o in said(bench.dial(peer[0]), Neighbour)
     ]
     assert priorities[0] is Priority.HIGH
-    assert set(priorities[1:]) == {Priority.LOW}
+    assert set(priorities[1:]) == {Priority.BETWEEN}
 
 
 def test_the_dead_are_sought_only_by_who_has_no_neighbour():
@@ -410,14 +452,16 @@ def test_a_node_that_left_looks_for_nobody():
     "tree",
     [
         (4,),
-        (4, 3, ""),
+        (4, 4, ""),
         (4, True, ""),
         (4, 0, "x" * 129),
         (4, 0, "a\nb"),
         (4, 0, "", 0),
-        (5, 2, ()),
-        (5, 1, ((b"short", ()),)),
-        (5, 1, ((bytes(16), ("a",) * 5),)),
+        (5, 2, (), 0),
+        (5, 1, (), 2),
+        (5, 1, ()),
+        (5, 1, ((b"short", ()),), 0),
+        (5, 1, ((bytes(16), ("a",) * 5),), 0),
         (6, ((bytes(16), ("a" * 513,)),)),
         (6, None),
         (7, tuple((bytes([n]) * 16, ()) for n in range(CONTACTS_MAX + 1))),

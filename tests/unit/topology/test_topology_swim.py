@@ -72,7 +72,7 @@ def test_a_black_hole_is_suspect_everywhere_in_time_and_then_dead(
     world.run(bound_s)
     for here in range(1, SIZE + 1):
         if here != 5:
-            assert world.nodes[here].state(peer_id(5)) is PeerState.SUSPECT, here
+            assert told(world, here, 5, begin)[:1] == [PeerState.SUSPECT], here
     world.run(begin + bound_s + 5.5 - world.now)
     for here in range(1, SIZE + 1):
         if here != 5:
