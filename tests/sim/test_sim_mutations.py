@@ -15,8 +15,9 @@ from meshcrdt.gossip.reading import Reading
 from meshcrdt.gossip.replica import Replica
 from meshcrdt.ipam.allocations import Allocations, Row
 from meshcrdt.ipam.outputs import Answer
-from meshcrdt.node import durable, views
+from meshcrdt.node import durable, lattices, views
 from meshcrdt.node.core import Core
+from meshcrdt.node.lattices import Lattices
 from meshcrdt.node.wiring import Wiring
 from meshcrdt.ranges import Address, Cidr
 from meshcrdt.sim import Faults, Scenario, World
@@ -133,18 +134,19 @@ def test_increments_that_start_from_what_is_on_disk_are_caught(
         seen = [
             s.value for s in replica.visible(channel, views.LATTICE_KEY) if s.origin == replica.me
         ]
-        own = views._contribution(seen[0], lattice) if seen else None
+        own = lattices._part(seen[0], lattice) if seen else None
         return encode((lattice.__name__, (delta if own is None else own.join(delta)).to_tree()))
 
-    def without_staged(replica: Replica, channel: str, lattice: type[Lattice]) -> Lattice:
+    def without_staged(
+        self: Lattices, replica: Replica, channel: str, lattice: type[Lattice]
+    ) -> lattices.Reading:
         value = lattice.bottom()
         for seen in replica.visible(channel, views.LATTICE_KEY):
-            part = views._contribution(seen.value, lattice)
-            value = value if part is None else value.join(part)
-        return value
+            value = value.join(lattices._part(seen.value, lattice))
+        return lattices.Reading(value, ())
 
-    monkeypatch.setattr(views, "lattice_encode", visible_only)
-    monkeypatch.setattr(views, "lattice_value", without_staged)
+    monkeypatch.setattr(lattices, "contribution", visible_only)
+    monkeypatch.setattr(Lattices, "read", without_staged)
     found = hurried(range(4), 2, Faults(disk_s=0.5))
     assert any("counts" in line for line in found), found
 

@@ -14,7 +14,7 @@ from meshcrdt.errors import CapacityError, UsageError
 from meshcrdt.gossip.changes import Change, Drop, Over, Put
 from meshcrdt.gossip.outputs import Committed
 from meshcrdt.ipam.outcomes import Draining, Recovering
-from meshcrdt.node import durable, events, views
+from meshcrdt.node import durable, events, lattices, views
 from meshcrdt.node.core import Core
 from meshcrdt.node.outcomes import Done, Failed, FailureKind
 from meshcrdt.node.wiring import Wiring
@@ -95,12 +95,7 @@ def _in_cluster(
             wiring.write_for(command.request, command.channel, [Drop(command.key, Over.ALL)])
         case events.Mutate():
             _check_type(node, core, command.channel, command.lattice.__name__)
-            current = views.lattice_value(core.replica, command.channel, command.lattice)
-            delta = command.mutator(current)
-            value = views.lattice_encode(
-                core.replica, command.channel, command.lattice, current, delta
-            )
-            change = Put(views.LATTICE_KEY, value, Over.OWN)
+            change = Put(views.LATTICE_KEY, _mutated(node, core, command), Over.OWN)
             _write_typed(core, wiring, command, command.lattice.__name__, [change])
         case events.Allocate():
             node.patience.expect(command.request, command.deadline)
@@ -163,6 +158,17 @@ def _check_room(node: Node, core: Core, channel: str) -> None:
             f"channel {channel!r} is one too many: streams_per_origin_max is {channels_max}, "
             f"{len(views.NODE_CHANNELS)} of them for the node itself"
         )
+
+
+def _mutated(node: Node, core: Core, command: events.Mutate) -> bytes:
+    """Return this node's part of a lattice after a change; raises UsageError."""
+    reading = node.lattices.read(core.replica, command.channel, command.lattice)
+    for each in node.lattices.news(command.channel, reading):
+        node.outbox.notice("warning", str(each), each.origin)
+    delta = command.mutator(reading.value)
+    return lattices.contribution(
+        core.replica, command.channel, command.lattice, reading.value, delta
+    )
 
 
 def _map_changes(core: Core, command: events.PutMany) -> list[Change]:

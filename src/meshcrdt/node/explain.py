@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from enum import Enum
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from meshcrdt.base.ids import Dot, PeerId
 from meshcrdt.gossip.reading import Explanation
 from meshcrdt.gossip.replica import Replica
 from meshcrdt.node import views
+from meshcrdt.node.lattices import Lattices
 
 
 class Verdict(Enum):
@@ -25,6 +26,8 @@ class Verdict(Enum):
     """Concurrent with the winner, whose (counter, origin) is higher."""
     JOINED = "joined"
     """Not of a map: the value of the channel is made of all such records."""
+    UNREADABLE = "unreadable"
+    """Not of a map: the type that read the channel last raised on it and left it out."""
     SUPERSEDED = "superseded"
     CANCEL = "cancel"
     """No value: it only removes records of others."""
@@ -68,7 +71,7 @@ class KeyStory:
         return next((each for each in self.records if each.verdict is Verdict.WINS), None)
 
 
-def explain(replica: Replica, channel: str, key: bytes) -> KeyStory:
+def explain(replica: Replica, lattices: Lattices, channel: str, key: bytes) -> KeyStory:
     """Return the story of a key; without records when nothing was ever held of it."""
     type_name = views.declared_type(replica, channel)
     is_map = type_name == views.MAP_TYPE
@@ -76,8 +79,14 @@ def explain(replica: Replica, channel: str, key: bytes) -> KeyStory:
         is_map = key != views.LATTICE_KEY  # the declaration may still be on its way
     winner = views.map_winner(replica.visible(channel, key)) if is_map else None
     held = replica.explain(channel, key)
-    records = tuple(_story(each, winner, is_map=is_map) for each in held)
-    return KeyStory(channel, key, type_name, records)
+    records = []
+    for each in held:
+        story = _story(each, winner, is_map=is_map)
+        why = lattices.why_left_out(channel, each.origin, each.value)
+        if story.verdict is Verdict.JOINED and key == views.LATTICE_KEY and why is not None:
+            story = evolve(story, verdict=Verdict.UNREADABLE, reason=f"it is left out: {why}")
+        records.append(story)
+    return KeyStory(channel, key, type_name, tuple(records))
 
 
 def _story(held: Explanation, winner: views.Winner | None, *, is_map: bool) -> RecordStory:

@@ -39,6 +39,7 @@ from meshcrdt.node.events import (
     StoreFailed,
 )
 from meshcrdt.node.joiners import Joiners
+from meshcrdt.node.lattices import Lattices
 from meshcrdt.node.link_queue import Lane
 from meshcrdt.node.link_queues import NOTHING, LinkQueues
 from meshcrdt.node.outbox import Message, Outbox
@@ -98,6 +99,7 @@ class Node(Queries):
         self.store_failure: str | None = None
         self.alarms: deque[str] = deque(maxlen=64)
         self.dead_since: dict[PeerId, float] = {}
+        self.lattices = Lattices()
         self.patience = Patience()
         self.barrier = Barrier()
         self._wiring = Wiring(self)

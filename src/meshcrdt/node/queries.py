@@ -18,6 +18,7 @@ from meshcrdt.node.barrier import Barrier
 from meshcrdt.node.config import NodeConfig
 from meshcrdt.node.core import Core
 from meshcrdt.node.explain import KeyStory, explain
+from meshcrdt.node.lattices import Lattices, bottom_of
 from meshcrdt.node.link_queues import LinkQueues
 from meshcrdt.node.statistics import MemberStatus, NodeStatistics, UniverseStatus
 from meshcrdt.node.workloads import Endpoint
@@ -44,6 +45,7 @@ class Queries:
     draining: bool
     store_failure: str | None
     alarms: deque[str]
+    lattices: Lattices
     dead_since: dict[PeerId, float]
     barrier: Barrier
     queues: LinkQueues
@@ -66,16 +68,20 @@ class Queries:
         return dict(sorted(views.map_items(self.core.replica, channel))) if self.core else {}
 
     def value(self, channel: str, lattice: type[Lattice]) -> Any:
-        """Return the value of a lattice channel; bottom before there is a genesis."""
+        """Return the value of a lattice channel; bottom before there is a genesis.
+
+        What the type cannot read of others is left out, and shown in `statistics().unreadable`.
+        Raises UsageError when the type has no bottom.
+        """
         if self.core is None:
-            return lattice.bottom()
-        return views.lattice_value(self.core.replica, channel, lattice)
+            return bottom_of(lattice)
+        return self.lattices.read(self.core.replica, channel, lattice).value
 
     def explain(self, channel: str, key: bytes) -> KeyStory:
         """Return who wrote each held record of a key, how it came here, and which one wins."""
         if self.core is None:
             return KeyStory(channel, key, None, ())
-        return explain(self.core.replica, channel, key)
+        return explain(self.core.replica, self.lattices, channel, key)
 
     # --- names ---------------------------------------------------------------------------
 
@@ -160,6 +166,7 @@ class Queries:
     def statistics(self) -> NodeStatistics:
         """Return a frozen snapshot for status pages and metrics."""
         core = self.core
+        unreadable = tuple(map(str, self.lattices.unreadable()))
         members = tuple(
             MemberStatus(
                 peer=peer,
@@ -198,7 +205,8 @@ class Queries:
             names_count=core.names.statistics().names if core else 0,
             digests={**EMPTY_DIGESTS, **core.replica.digests()} if core else {},
             quarantined=tuple(map(_offence, core.replica.quarantined())) if core else (),
-            alarms=tuple(self.alarms),
+            alarms=(*self.alarms, *unreadable),
+            unreadable=unreadable,
             equivocations=tuple(map(_equivocation, core.replica.equivocations())) if core else (),
             malformed_records=core.malformed_records if core else 0,
             turns_waiting=self.barrier.waiting,

@@ -55,6 +55,10 @@ class NodeStatistics:
     """Who signed two headers for one place, and where: proofs that outlive a restart."""
     malformed_records: int = 0
     """Records of members, names and endpoints that were left out since this node started."""
+    unreadable: tuple[str, ...] = ()
+    """Parts of lattice values that their type could not read, as of the last reading; the
+    alarms have them too.
+    """
     turns_waiting: int = 0
     """Turns whose answers wait for the disk."""
     queues: QueueStatistics = NO_QUEUES

@@ -1,4 +1,4 @@
-"""What channels mean: lattices as views over the records that gossip keeps.
+"""What channels mean: views over the records that gossip keeps.
 
 Storage converges without running any of this code (finding F33), so a user's broken
 lattice can spoil only its own view.
@@ -10,20 +10,18 @@ because a delete names the exact dots that it removes. The counter is at most on
 what the writer saw, so nobody can lock others out (finding F12).
 
 A **lattice channel** keeps one record per origin: the join of that origin's own deltas.
-The value is the join over origins, which is the state-based CRDT for every lattice.
+The value is the join over origins, which is the state-based CRDT for every lattice; it is
+made in `node.lattices`, where alone a user's type runs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from attrs import frozen
 
-from meshcrdt.abc import Lattice
 from meshcrdt.base.ids import PeerId
 from meshcrdt.base.tree import INT_MAX, take_bytes, take_int, take_str, take_tuple
-from meshcrdt.crdt.dots import DotStore
 from meshcrdt.errors import MalformedTree, UsageError
 from meshcrdt.gossip.holdings import Visible
 from meshcrdt.gossip.replica import Replica
@@ -82,35 +80,6 @@ def map_encode(replica: Replica, channel: str, key: bytes, value: bytes) -> byte
     return encode((min(max(counters) + 1, INT_MAX), value))
 
 
-def lattice_value(replica: Replica, channel: str, lattice: type[Lattice]) -> Any:
-    """Return the join of all contributions, this node's staged ones included.
-
-    A contribution that does not parse is left out: it can spoil only its origin's part.
-    """
-    value = lattice.bottom()
-    own = replica.own_value(channel, LATTICE_KEY)
-    raws = [seen.value for seen in replica.visible(channel, LATTICE_KEY)]
-    for raw in (own, *raws):
-        part = _contribution(raw, lattice)
-        if part is not None:
-            value = value.join(part)
-    return value
-
-
-def lattice_encode(
-    replica: Replica, channel: str, lattice: type[Lattice], current: Lattice, delta: Lattice
-) -> bytes:
-    """Return the record value of this node's contribution joined with a delta.
-
-    `current` is the whole value: what it shows to be gone is not carried on.
-    """
-    own = _contribution(replica.own_value(channel, LATTICE_KEY), lattice)
-    joined = delta if own is None else own.join(delta)
-    if isinstance(joined, DotStore) and isinstance(current, DotStore):
-        joined = joined.without_gone(current)
-    return encode((lattice.__name__, joined.to_tree()))
-
-
 def declared_type(replica: Replica, channel: str) -> str | None:
     """Return the declared type name of a channel; the least of concurrent declarations."""
     names = []
@@ -159,15 +128,3 @@ def map_entry(raw: bytes | None) -> tuple[int, bytes] | None:
         return take_int(counter, "counter"), take_bytes(value, "value")
     except MalformedTree:
         return None  # not a map record: it is invisible here, and explain() shows it
-
-
-def _contribution(raw: bytes | None, lattice: type[Lattice]) -> Lattice | None:
-    if raw is None:
-        return None
-    try:
-        name, tree = take_tuple(decode(raw), "contribution", size=2)
-        if name != lattice.__name__:
-            return None
-        return lattice.from_tree(tree)
-    except MalformedTree:
-        return None
