@@ -153,6 +153,14 @@ class Overlay(Seeking):
 
     # --- time --------------------------------------------------------------------------
 
+    def forgive(self, stall_s: float) -> None:
+        """Do not count `stall_s` against anybody's answer: this process itself did not run then."""
+        self._moved = True
+        for slot in self._slots:
+            slot.forgive(stall_s)
+        for peer, sought in self._sought.items():
+            self._sought[peer] = sought.forgiven(stall_s)
+
     def act(self, now: float) -> list[OverlayOutput]:
         """Do what is due: end links, ask again, look for neighbours, dial out of view."""
         if not self._moved and (self._deadline is None or now < self._deadline):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from meshcrdt.base.dice import Dice
 from meshcrdt.base.ids import PeerId
@@ -45,6 +45,10 @@ class Sought:
     since: float = -math.inf
     places: int = 1
     """How many neighbours it most likely brings."""
+
+    def forgiven(self, stall_s: float) -> Sought:
+        """Return the same with time in which this process stood still not counted."""
+        return evolve(self, until=self.until + stall_s, since=self.since + stall_s)
 
 
 class Seeking(Neighbourhood):

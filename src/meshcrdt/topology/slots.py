@@ -41,6 +41,12 @@ class Slot:
     """The neighbour that is given up for this one, if it says yes."""
     close_at: float | None = None
 
+    def forgive(self, stall_s: float) -> None:
+        """Do not count time in which this process stood still."""
+        self.asked_at += stall_s
+        if self.close_at is not None:
+            self.close_at += stall_s
+
 
 class Slots:
     """All linked peers of one node."""

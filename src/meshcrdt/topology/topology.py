@@ -320,6 +320,7 @@ class Topology(Reading):
         if stall_s > STALL_SHARE * self._limits.link_silence_s:
             self._links.forgive(stall_s)
             self._detector.forgive(stall_s)
+            self._overlay.forgive(stall_s)
 
     def _member(self, peer: PeerId, record: MemberRecord | None, now: float) -> bool:
         full = peer not in self._members and len(self._members) >= self._limits.members_max

@@ -279,6 +279,21 @@ def test_a_thin_view_seeks_few_at_a_time_and_gives_the_turn_of_the_silent_to_oth
     assert second != first
 
 
+@pytest.mark.parametrize("forgives", [True, False])
+def test_a_stall_of_this_very_process_is_held_against_nobody(forgives: bool):
+    """Else an overloaded host ends each link before the answer is read, and dials again."""
+    bench = Bench()
+    first, other, *_ = sorted(bench.overlay.wanted())
+    bench.dial(first[0])
+    bench.now += 10.0
+    if forgives:
+        bench.overlay.forgive(10.0)
+    dropped = [o for o in bench.overlay.act(bench.now) if isinstance(o, Drop)]
+    bench.overlay.check()
+    assert (dropped == []) is forgives
+    assert (other in bench.overlay.wanted()) is forgives
+
+
 def test_the_first_question_is_high_and_the_others_go_between():
     bench = Bench()
     priorities = [

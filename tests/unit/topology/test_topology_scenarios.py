@@ -312,6 +312,20 @@ def test_a_stall_of_this_process_is_blamed_on_nobody(world: World):
     assert world.nodes[1].neighbours()
 
 
+def test_a_stall_ends_no_link_whose_answer_was_not_read_yet(world: World):
+    """A host that starts many nodes at once would else dial for ever: no answer is in time."""
+    node = world.add(1)
+    for number in range(1, 13):
+        node.member_changed(peer_id(number), record(number), world.now)
+    node.link_opened(1, peer_id(2), direction=Direction.DIALLED, address="mem://2", epoch=epoch(1),
+                     transport="mem", encrypted=True, now=world.now)  # fmt: skip
+    world.now += 20.0
+    outputs = node.saw_traffic(1, world.now)
+    outputs += node.handle_timeout(world.now)
+    assert not [o for o in outputs if isinstance(o, CloseLink)]
+    assert node.neighbours() == {peer_id(2)}
+
+
 def test_restarted_peer_replaces_its_old_link_at_once():
     world = World()
     a = world.add(1)
