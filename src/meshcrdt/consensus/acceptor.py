@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from meshcrdt.base.ids import PeerId
 from meshcrdt.base.tree import take_bytes, take_int, take_str, take_tuple
@@ -43,10 +43,12 @@ A pure function: every guardian has to judge alike.
 
 @frozen
 class Answer:
-    """A reply to the proposer, and whether the row changed and goes to disk first."""
+    """A reply to the proposer, whether the row goes to disk first, and what it gave away."""
 
     payload: Payload | None
     changed: bool = False
+    forked: int | None = None
+    """The stamp of two proved decisions, one of which the proposer showed."""
 
 
 class Acceptor:
@@ -102,8 +104,10 @@ class Acceptor:
         ballot, entry = message.ballot, message.entry
         if ballot.peer != source:
             return Answer(None)
-        if message.before is not None:
-            self._log.admit(message.before)
+        if message.before is not None and self._log.admit(message.before) is Verdict.FORK:
+            # Whatever comes after the other decision cannot come after ours.
+            refused = self._refuse(ballot, Refusal.BEHIND)
+            return evolve(refused, forked=message.before.entry.stamp)
         if max(message.set_version, entry.guardians.version) < self._floor():
             return self._refuse(ballot, Refusal.OLD_SET)
         if not self._builds_on_head(message):
@@ -112,6 +116,8 @@ class Acceptor:
             return self._refuse(ballot, Refusal.OUTBID)
         if self._is_leap(ballot) or self._judge(entry, self._log.body) is not None:
             return self._refuse(ballot, Refusal.INVALID)
+        if self._log.why_full(entry.guardians) is not None:
+            return self._refuse(ballot, Refusal.INVALID)  # no log would ever admit it
         same_ballot = self._accepted is not None and self._accepted.ballot == ballot
         if same_ballot and self._accepted != Accepted(ballot, entry):
             return self._refuse(ballot, Refusal.INVALID)  # one ballot, two values: it lies

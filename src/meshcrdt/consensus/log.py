@@ -102,6 +102,15 @@ class Log:
             return tuple(self._changes)
         return (*self._changes, head)
 
+    def why_full(self, guardians: GuardianSet) -> str | None:
+        """Return why a next entry may not name these guardians, or None: the chain has an end."""
+        if guardians.version == self.guardians.version or len(self._changes) < CHAIN_MAX:
+            return None
+        return (
+            f"the guardians of {self.register!r} changed {CHAIN_MAX} times already, "
+            "which is as often as they can"
+        )
+
     def admit(self, decided: Decided) -> Verdict:
         """Take a proved entry in. Remote input: never raises; `fault` says why it was refused."""
         entry = decided.entry
@@ -116,9 +125,10 @@ class Log:
         fault = proof_fault(self._genesis, entry, decided.proof, self.guardians, self._verify)
         if fault is not None:
             return self._refuse(fault)
+        full = self.why_full(entry.guardians)
+        if full is not None:
+            return self._refuse(full)
         if entry.guardians.version != self.guardians.version:
-            if len(self._changes) >= CHAIN_MAX:
-                return self._refuse(f"the guardians changed {CHAIN_MAX} times already")
             self._changes.append(decided)
         self._head = decided
         return Verdict.NEWS

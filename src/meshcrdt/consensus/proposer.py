@@ -236,8 +236,16 @@ class Proposer:
         return self._ask_to_accept(attempt, entry)
 
     def _is_next(self, entry: Entry) -> bool:
-        """Return whether an entry may be the next decision after what is proved here."""
-        return entry.stamp == self._log.stamp + 1 and entry.previous == self._log.tip
+        """Return whether an entry may be the next decision after what is proved here.
+
+        One that no log admits, because the guardians cannot change any more, is never chosen:
+        who says that it accepted one lies.
+        """
+        return (
+            entry.stamp == self._log.stamp + 1
+            and entry.previous == self._log.tip
+            and self._log.why_full(entry.guardians) is None
+        )
 
     def _draft(self, attempt: Attempt, now: float) -> list[Output]:
         """Apply the first proposal that is possible to the proved value."""
@@ -257,6 +265,11 @@ class Proposer:
             guardians = attempt.before
             if draft.guardians is not None:
                 guardians = attempt.before.succeeded_by(draft.guardians)
+            full = self._log.why_full(guardians)
+            if full is not None:
+                self._queue.popleft()
+                outputs.append(Declined(proposal.request, full))
+                continue
             entry = Entry(
                 self._log.register, self._log.stamp + 1, self._log.tip, guardians, draft.body
             )

@@ -17,7 +17,7 @@ from meshcrdt.consensus.attempts import Change
 from meshcrdt.consensus.guardians import STORE_NONCE_BYTES, GuardianSet
 from meshcrdt.consensus.log import Decided, Log
 from meshcrdt.consensus.messages import Accept, Payload, Prepare, parse
-from meshcrdt.consensus.outputs import Learned, Output, Store, ToPeer
+from meshcrdt.consensus.outputs import Forked, Learned, Output, Store, ToPeer
 from meshcrdt.consensus.proofs import Verify
 from meshcrdt.consensus.proposer import Proposer
 from meshcrdt.errors import InternalError, MalformedTree, UsageError
@@ -145,6 +145,8 @@ class Registers:
             stamp = found.log.stamp
             answer = found.acceptor.accept(source, message)
             outputs = self._answer(found, source, answer, now)
+            if answer.forked is not None:
+                outputs.append(Forked(name, answer.forked))
             head = found.log.head
             if head is not None and found.log.stamp != stamp:
                 outputs += [Learned(name, head), *found.proposer.moved(now)]

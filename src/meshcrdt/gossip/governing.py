@@ -91,14 +91,14 @@ class Governing:
                 and header.epoch == Epoch(adoption.floor, adoption.instance)
                 and is_adoptable(header.channel)
             )
-        return self.wants(header.stream, header.epoch)
+        return self.wants(header.stream, header.epoch.counter)
 
-    def wants(self, key: StreamKey, epoch: Epoch) -> bool:
-        """Return whether a header of this epoch may count; the header itself may say more."""
+    def wants(self, key: StreamKey, counter: int) -> bool:
+        """Return whether a header of this epoch's counter may count; the header may say more."""
         if key.channel == CHANNEL:
             return True  # decisions prove themselves, and who wrote one down may be gone since
         gone = self._context.governance.eviction(key.origin)
-        return gone is None or epoch.counter >= gone.floor or self._is_kept(key)
+        return gone is None or counter >= gone.floor or self._is_kept(key)
 
     def _is_kept(self, key: StreamKey) -> bool:
         """Return whether what an evicted member wrote is kept until its adopter has signed it."""

@@ -86,7 +86,7 @@ class Intake:
     def lacks(self, key: StreamKey, ref: Ref) -> bool:
         """Return whether a header that a peer holds is worth asking for."""
         context = self._context
-        if self._local.is_busy(key) or not self._governing.wants(key, ref.epoch):
+        if self._local.is_busy(key) or not self._governing.wants(key, ref.epoch.counter):
             return False
         parked = self._adopter.parking.get(key)
         if parked is not None and parked.state.ref >= ref:
@@ -99,8 +99,10 @@ class Intake:
     def lacks_place(self, key: StreamKey, place: Place) -> bool:
         """Return the same for what an announcement says of a header."""
         context = self._context
+        if self._local.is_busy(key) or not self._governing.wants(key, place.counter):
+            return False
         parked = self._adopter.parking.get(key)
-        if self._local.is_busy(key) or (parked is not None and parked.state.ref.place >= place):
+        if parked is not None and parked.state.ref.place >= place:
             return False
         held = context.holdings.ref(key)
         return context.holdings.admits(key) if held is None else place > held.place

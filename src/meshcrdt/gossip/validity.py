@@ -33,8 +33,8 @@ def header_rule(header: Header) -> str | None:
 def record_rule(record: Record, header: Header) -> str | None:
     """Return the rule that one record breaks in the state of the header, or None.
 
-    Another origin's dots may come in only with a capability that adopts them (F19); rule
-    set 1 knows none.
+    A stream holds its own origin's dots alone (F19), one that is adopted too: its adopter signs
+    on in the departed origin's name, and the capability in the header says by what right.
     """
     if record.dot.origin != header.origin:
         return "dot of another origin"

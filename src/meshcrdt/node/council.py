@@ -116,16 +116,21 @@ def wanted_guardians(
         lost: Guardians that are gone for good, or for so long that another takes over.
 
     Those that serve stay. A guardian whose store is another than the set names is replaced
-    by itself, on the store it has (rule 4). Never more than one step at a time: as many may
-    change as leave a majority of the old set in place.
+    by itself, on the store it has (rule 4). One step at a time: only so many go, or change
+    their store, as leave a majority of the old set in place; the others' turn comes next.
     """
     size = next((count for least, count in SIZES if len(candidates) >= least), 1)
     kept: list[Guardian] = []
+    replaceable = (len(now.members) - 1) // 2
     for member in now.members:
         candidate = candidates.get(member.peer)
-        if member.peer in lost:
-            continue
-        kept.append(member if candidate is None else candidate.guardian)
+        present = member if candidate is None else candidate.guardian
+        if (member.peer in lost or present != member) and replaceable > 0:
+            replaceable -= 1
+            if member.peer not in lost:
+                kept.append(present)
+        else:
+            kept.append(member)
     size = max(size, min(len(now.members), len(kept)))
     domains = {candidates[m.peer].domain for m in kept if m.peer in candidates}
     fresh = sorted(

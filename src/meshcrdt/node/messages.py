@@ -11,7 +11,10 @@ from meshcrdt.wire import decode_frame
 from meshcrdt.wire.frames import Message
 
 LINK_CODES = range(16)
-"""Of these, the topology owns 0, 1 (ping and pong), and 10, 11 (probes through others)."""
+"""Between neighbours, of members or not. The topology owns 0, 1 (ping and pong), 4 to 8 (the
+overlay's views: ask, answer, part, and shuffle) and 10, 11 (probes through others); the node
+2, 3 (the genesis) and 14; 9, 12, 13 and 15 are free.
+"""
 GENESIS_ASK = 2
 GENESIS = 3
 GOVERNED = 14

@@ -8,14 +8,32 @@ from consensus_world import GENESIS, IDENTITIES, REGISTER, World, checked
 
 from meshcrdt.base.dice import Dice
 from meshcrdt.base.tree import INT_MAX, Tree
+from meshcrdt.consensus import log as log_module
 from meshcrdt.consensus.acceptor import Judge
 from meshcrdt.consensus.attempts import Draft, Impossible
 from meshcrdt.consensus.ballots import ROUND_LEAP_MAX, Ballot
 from meshcrdt.consensus.entries import BODY_BYTES_MAX, Entry
 from meshcrdt.consensus.guardians import Guardian, GuardianSet
 from meshcrdt.consensus.log import Decided, Log, Verdict
-from meshcrdt.consensus.messages import Accept, Prepare, Promise, Refusal, Refuse, Voted, parse
-from meshcrdt.consensus.outputs import Declined, Learned, Proposed, Store, ToPeer, Unreachable
+from meshcrdt.consensus.messages import (
+    Accept,
+    Accepted,
+    Prepare,
+    Promise,
+    Refusal,
+    Refuse,
+    Voted,
+    parse,
+)
+from meshcrdt.consensus.outputs import (
+    Declined,
+    Forked,
+    Learned,
+    Proposed,
+    Store,
+    ToPeer,
+    Unreachable,
+)
 from meshcrdt.consensus.proofs import Proof, Vote, proof_fault, sign_vote
 from meshcrdt.consensus.proposer import PROPOSALS_MAX
 from meshcrdt.consensus.registers import Registers
@@ -428,3 +446,79 @@ def test_a_guardian_that_lies_about_rounds_costs_attempts_only() -> None:
     registers.received(IDENTITIES[0].peer, lie.to_tree(), 0.0)
     told, _ = carry(registers, list(registers.handle_timeout(5.0)))
     assert [type(item) for item in told] == [Learned, Proposed]
+
+
+# --- the end of the chain, and forks -----------------------------------------------------
+
+
+def next_set_of(registers: Registers, request: int) -> list[object]:
+    """Ask for the same guardian again, as a next set: that is a change too."""
+
+    def apply(_body: bytes | None, now: GuardianSet) -> Draft:
+        return Draft(b"%d" % now.version, (now.members[0],))
+
+    outputs = registers.propose(REGISTER, request, apply, 0.0, deadline=5.0)
+    return carry(registers, outputs)[0]
+
+
+def test_guardians_that_can_change_no_more_are_declined(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log_module, "CHAIN_MAX", 2)
+    registers = alone()
+    for request in (1, 2):
+        assert isinstance(next_set_of(registers, request)[-1], Proposed)
+    (declined,) = next_set_of(registers, 3)
+    assert isinstance(declined, Declined)
+    assert "2 times already" in declined.reason
+    # What changes no guardian goes on for ever.
+    outputs = registers.propose(REGISTER, 4, lambda _b, _s: write(b"x"), 0.0, deadline=5.0)
+    assert isinstance(carry(registers, outputs)[0][-1], Proposed)
+    registers.check()
+
+
+def test_nobody_votes_for_guardians_that_no_log_admits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proposer that ignores the end of the chain gets no vote, so nothing is half chosen."""
+    monkeypatch.setattr(log_module, "CHAIN_MAX", 0)
+    registers = alone()
+    log = registers.log(REGISTER)
+    assert log is not None
+    next_set = LONE.succeeded_by(LONE.members)
+    accept = Accept(ballot(1), 1, entry_of(log, b"x", next_set), None)
+    refused = ask(registers, accept.to_tree())
+    assert isinstance(refused, Refuse)
+    assert refused.refusal is Refusal.INVALID
+
+
+def test_a_promise_of_guardians_that_cannot_be_is_not_taken_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is a lie: what was accepted there can never be chosen, and ends no honest proposer."""
+    monkeypatch.setattr(log_module, "CHAIN_MAX", 0)
+    registers = alone()
+    log = registers.log(REGISTER)
+    assert log is not None
+    outputs = registers.propose(REGISTER, 1, lambda _b, _s: write(b"mine"), 0.0, deadline=5.0)
+    entry = entry_of(log, b"lie", LONE.succeeded_by(LONE.members))
+    for _ in range(2):  # it is asked again under the set that it made up
+        questions = [parse(o.payload) for o in outputs if isinstance(o, ToPeer)]
+        for asked in questions:
+            if isinstance(asked, Prepare):
+                accepted = Accepted(ballot(1), entry)
+                lie = Promise(REGISTER, asked.ballot, asked.set_version, NONCE, accepted, None)
+                outputs = registers.received(IDENTITIES[0].peer, lie.to_tree(), 0.0)
+    told, _ = carry(registers, outputs)
+    assert isinstance(told[-1], Proposed)
+    assert log.body == b"mine"
+
+
+def test_a_guardian_that_is_shown_a_fork_says_so_and_votes_for_none_of_it() -> None:
+    registers = alone()
+    outputs = registers.propose(REGISTER, 1, lambda _b, _s: write(b"ours"), 0.0, deadline=5.0)
+    carry(registers, outputs)
+    rival = decided(log_of(0), b"theirs")
+    after = Entry(REGISTER, 2, rival.entry.hash, LONE, b"next")
+    accept = Accept(ballot(9), 1, after, rival).to_tree()
+    answers = registers.received(IDENTITIES[0].peer, accept, 0.0)
+    assert Forked(REGISTER, 1) in answers
+    (said,) = [parse(o.payload) for o in answers if isinstance(o, ToPeer)]
+    assert isinstance(said, Refuse)
+    registers.check()

@@ -7,13 +7,15 @@ from attrs import evolve
 from gossip_graphs import branches, drain, hops_of, pieces, ripen, second, sparse, tree_of, write
 from gossip_world import Violation, World, forged, whole
 
+from meshcrdt.base.ids import PeerId
 from meshcrdt.base.limits import Limits
 from meshcrdt.gossip import Misbehaved, Over, Put, Spread, ToLink, announcer
 from meshcrdt.gossip.announcer import Announcer
 from meshcrdt.gossip.broadcast import Broadcast
 from meshcrdt.gossip.codes import Code
 from meshcrdt.gossip.context import SOUR_AT, WASTED_MAX
-from meshcrdt.gossip.header import StreamKey
+from meshcrdt.gossip.governance import NOTHING, Governance, evict
+from meshcrdt.gossip.header import Place, StreamKey
 from meshcrdt.gossip.stream import Stream
 from meshcrdt.gossip.tree_messages import (
     Branch,
@@ -395,3 +397,19 @@ def test_flooding_is_kept_to_measure_what_the_tree_saves() -> None:
         assert codes[Code.DELTA] == 2 * len(pairs) - 11
     assert not second(world)[Code.TURN]
     assert len(branches(world)) == len(pairs)
+
+
+def test_what_is_announced_of_an_evicted_member_is_not_asked_for() -> None:
+    """Its header would not count: to graft for it would cost an answer each time it is told."""
+    world = lazy_pair()
+    b = world.hosts[1]
+    gone = bytes(range(16))
+    decided = evict(NOTHING, stamp=1, peer=PeerId(gone), epoch_counter=3, adopter=None)
+    assert isinstance(decided, Governance)
+    b.perform(b.running.govern(decided, 1, world.now))
+    drain(world)
+    old = have(StreamKey("c", PeerId(gone)), Place(3, 7, bytes(8)))
+    back = have(StreamKey("c", PeerId(gone)), Place(decided.evicted[0].floor, 1, bytes(8)))
+    for told, expected in ((old, 0), (back, 1)):
+        b.perform(b.running.received(0, told, world.now))
+        assert len(b.running._announcer._missing) == expected
