@@ -133,6 +133,12 @@ class Proposer:
             case _:
                 return []
 
+    def restarted(self, instance: bytes, now: float) -> None:
+        """Give up the attempt, whose ballot a copy of this process has too."""
+        self._instance = instance
+        if self._attempt is not None:
+            self._fail(now)
+
     def handle_timeout(self, now: float) -> list[Output]:
         """Give up what is past its deadline, and begin the next attempt when it is due."""
         outputs: list[Output] = []

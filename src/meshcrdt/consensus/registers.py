@@ -108,6 +108,12 @@ class Registers:
         self._registers[register] = _Register(log, acceptor, proposer)
         return log
 
+    def restarted(self, instance: bytes, now: float) -> None:
+        """Bid with another instance from now on: a copy of this process may run (rule 3)."""
+        self._instance = instance
+        for register in self._registers.values():
+            register.proposer.restarted(instance, now)
+
     def load(self, rows: Mapping[bytes, bytes]) -> None:
         """Take what the store holds, after `open` and before any event; raises CorruptStore."""
         for key, raw in rows.items():

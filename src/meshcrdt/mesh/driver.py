@@ -7,15 +7,18 @@ inbox and the clock. The clock is trio's, so a test's virtual clock drives every
 from __future__ import annotations
 
 import logging
+import secrets
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import trio
 
 from meshcrdt.abc import Instrument
+from meshcrdt.base.ids import INSTANCE_BYTES
 from meshcrdt.mesh.performer import Performer
+from meshcrdt.mesh.standstill import Standstill
 from meshcrdt.node.effects import Effect
-from meshcrdt.node.events import Event, StoreFailed
+from meshcrdt.node.events import Event, Resumed, StoreFailed
 
 if TYPE_CHECKING:
     from meshcrdt.node.node import Node
@@ -47,12 +50,14 @@ class Driver:
         *,
         instrument: Instrument | None = None,
         after_turn: Callable[[], None] = lambda: None,
+        standstill: Standstill | None = None,
     ) -> None:
         self._node = node
         self._inbox = inbox
         self._performer = performer
         self._instrument = instrument
         self._after_turn = after_turn
+        self._standstill = standstill
 
     def begin(self, effects: list[Effect]) -> None:
         """Perform the effects of `node.load`."""
@@ -96,6 +101,7 @@ class Driver:
             self._handle(event)
 
     def _handle_deadline(self) -> float:
+        self._look_for_standstill()
         now = trio.current_time()
         self._tell_before(DEADLINE, now)
         effects = self._node.handle_timeout(now)
@@ -104,6 +110,16 @@ class Driver:
         return now
 
     def _handle(self, event: Event) -> None:
+        self._look_for_standstill()
+        self._turn(event)
+
+    def _look_for_standstill(self) -> None:
+        """Tell the node of a suspend before anything that came after it."""
+        gap_s = 0.0 if self._standstill is None else self._standstill.gap_s()
+        if gap_s:
+            self._turn(Resumed(gap_s, secrets.token_bytes(INSTANCE_BYTES)))
+
+    def _turn(self, event: Event) -> None:
         now = trio.current_time()
         self._tell_before(event, now)
         effects = self._node.handle(event, now)

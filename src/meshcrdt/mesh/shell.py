@@ -18,6 +18,7 @@ from meshcrdt.abc import Instrument, Listener, Store
 from meshcrdt.base.dice import Dice
 from meshcrdt.errors import ClosedError, MeshError, UsageError
 from meshcrdt.ipam.genesis import Genesis, check_universes
+from meshcrdt.mesh import standstill
 from meshcrdt.mesh.admission import seek_admission
 from meshcrdt.mesh.birth import Beginning, Plan
 from meshcrdt.mesh.channel import decode_change
@@ -30,6 +31,7 @@ from meshcrdt.mesh.notices import NoticeBoard
 from meshcrdt.mesh.performer import Performer
 from meshcrdt.mesh.recorder import TraceRecorder
 from meshcrdt.mesh.requests import Requests
+from meshcrdt.mesh.standstill import Standstill
 from meshcrdt.mesh.statistics import ShellStatistics
 from meshcrdt.mesh.storekeeper import Storekeeper
 from meshcrdt.mesh.watch import WatchHub
@@ -156,6 +158,7 @@ class Shell:
             performer,
             instrument=self._instrument,
             after_turn=self.mesh.turned,
+            standstill=Standstill(standstill.suspended_s),
         )
         driver.begin(self.node.load(self._tables, trio.current_time()))
         self._tables = {}

@@ -169,7 +169,7 @@ class Chamber:
             "warning", "this node was evicted as gone, and is back: it is a member again"
         )
         self._must_reopen = True
-        self._node.rise(above)
+        self._node.epochs.rise(above)
 
     def epoch_opened(self, core: Core) -> None:
         """Say again what only this node may say, after it came back: nobody holds it any more."""

@@ -92,6 +92,18 @@ class StoreFailed:
     reason: str
 
 
+@frozen
+class Resumed:
+    """The host stood still for `gap_s` seconds that no clock of this process counted.
+
+    It was suspended, or is a snapshot that was resumed. `instance` was drawn just now, 8
+    bytes: a copy of this process would draw the same from dice that it has the same.
+    """
+
+    gap_s: float
+    instance: bytes
+
+
 def _texts(values: Iterable[str]) -> tuple[str, ...]:
     return tuple(values)
 
@@ -258,7 +270,9 @@ class Drain:
     request: int
 
 
-World: TypeAlias = LinkOpened | LinkClosed | DialFailed | FrameReceived | Persisted | StoreFailed
+World: TypeAlias = (
+    LinkOpened | LinkClosed | DialFailed | FrameReceived | Persisted | Resumed | StoreFailed
+)
 Command: TypeAlias = (
     Put
     | Delete

@@ -17,7 +17,7 @@ from collections import deque
 from attrs import evolve
 
 from meshcrdt.base.dice import Dice
-from meshcrdt.base.ids import INSTANCE_BYTES, Epoch, PeerId
+from meshcrdt.base.ids import PeerId
 from meshcrdt.consensus.guardians import STORE_NONCE_BYTES
 from meshcrdt.errors import InternalError, MalformedTree
 from meshcrdt.ipam.genesis import Genesis
@@ -28,6 +28,7 @@ from meshcrdt.node.config import NodeConfig
 from meshcrdt.node.core import Core
 from meshcrdt.node.effects import Effect
 from meshcrdt.node.entry import Entry
+from meshcrdt.node.epochs import Epochs
 from meshcrdt.node.events import (
     Command,
     DialFailed,
@@ -36,6 +37,7 @@ from meshcrdt.node.events import (
     LinkClosed,
     LinkOpened,
     Persisted,
+    Resumed,
     StoreFailed,
 )
 from meshcrdt.node.joiners import Joiners
@@ -69,7 +71,7 @@ class Node(Queries):
             config = evolve(config, store_nonce=nonce)
         self.config = config
         self.me = config.identity.peer
-        self.epoch = self._next_epoch = config.epoch
+        self.epoch = config.epoch
         self.limits = config.limits
         self._dice = dice
         self.core: Core | None = None
@@ -106,6 +108,7 @@ class Node(Queries):
         self.chamber = Chamber(self, self._wiring)
         self._wiring.add_homes(self.chamber.homes())
         self.presence = Presence(config, self._wiring)
+        self.epochs = Epochs(self, self._wiring, dice)
         self.entry = Entry(self)
         self._own_hello = OwnHello(config)
         self.queues = LinkQueues(config.limits)
@@ -146,6 +149,8 @@ class Node(Queries):
                     event.address, event.reason, now, refused=event.refused
                 )
                 self._wiring.run(outputs, now)
+            case Resumed():
+                self.epochs.resumed(event, now)
             case StoreFailed():
                 self.store_failure = event.reason
                 self.barrier.fail()
@@ -336,33 +341,6 @@ class Node(Queries):
             self._wiring.settle(now)
         box, self.outbox = self.outbox, Outbox(self.queues)
         return box.effects(self.barrier.end_turn(len(box.rows)))
-
-    def reepoch(self, above: Epoch, now: float) -> None:
-        """Take an epoch above one that was seen of this very identity (finding F14)."""
-        self.rollbacks_seen += 1
-        if self.core is not None:
-            self._wiring.run(self.core.ipam.distrust(), now)
-        self.rise(above)
-
-    def rise(self, above: Epoch) -> None:
-        """Go on under an epoch above another, once its boot counter is on disk."""
-        if self._next_epoch > above:
-            return  # one that is on its way to the disk is above this one too
-        counter = max(self._next_epoch.counter, above.counter) + 1
-        epoch = self._next_epoch = Epoch(counter, self._dice.raw(INSTANCE_BYTES))
-        self.outbox.rows.append(durable.boot_row(epoch))
-        self.barrier.when_durable(lambda _later: self._open_epoch(epoch))
-
-    def _open_epoch(self, epoch: Epoch) -> None:
-        """Go on under an epoch whose boot counter is on disk: no later run can take it again."""
-        if self.core is not None and epoch > self.epoch:
-            self.epoch = epoch
-            self.core.replica.reepoch(epoch)
-            self.core.ipam.reepoch(epoch)
-            self.topology.reepoch(epoch)
-            self.chamber.epoch_opened(self.core)
-            self.presence.write_member(epoch)
-            self.presence.write_advert()
 
     # --- commands ------------------------------------------------------------------------
 

@@ -107,9 +107,12 @@ class Wiring:
             raise InternalError(f"the home of the output {kind} refused it: {error}") from error
 
     def settle(self, now: float) -> None:
-        """Flush staged writes, and what flushing causes, until nothing is staged."""
+        """Flush staged writes, and what flushing causes, until nothing is staged.
+
+        Between two epochs nothing is signed, and what is staged waits.
+        """
         core = self._node.core
-        if core is None:
+        if core is None or self._node.epochs.waits:
             return
         while outputs := core.replica.flush(now):
             self.run(outputs, now)
@@ -285,7 +288,7 @@ class Wiring:
             f"a peer holds this node's {output.channel!r} at epoch {output.epoch}, which this "
             "store never wrote: the store was rolled back, or a copy of this node runs elsewhere",
         )
-        self._node.reepoch(output.epoch, now)
+        self._node.epochs.distrusted(output.epoch, now)
 
     def _signed_for_us(self, output: gossip.SignedForUs, now: float) -> None:
         self._node.chamber.came_back(output.epoch)
