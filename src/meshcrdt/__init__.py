@@ -28,7 +28,16 @@ if TYPE_CHECKING:
     from meshcrdt.crdt.orset import ORSet
     from meshcrdt.crdt.pncounter import PNCounter
     from meshcrdt.crdt.rwset import RemoveWinsSet
-    from meshcrdt.errors import Declined, MeshError, NoMajority, NotReached, NotReady, UsageError
+    from meshcrdt.errors import (
+        Declined,
+        InMinority,
+        MeshError,
+        NoMajority,
+        NotFresh,
+        NotReached,
+        NotReady,
+        UsageError,
+    )
     from meshcrdt.ipam.outcomes import (
         Allocated,
         Claimed,
@@ -42,6 +51,7 @@ if TYPE_CHECKING:
         Unreachable,
     )
     from meshcrdt.mesh.birth import Security
+    from meshcrdt.mesh.freshness import Freshness, Minority
     from meshcrdt.mesh.mesh import Mesh
     from meshcrdt.mesh.open import open_mesh
     from meshcrdt.mesh.receipt import Receipt
@@ -76,17 +86,21 @@ _HOMES = {
     "Epoch": "base.ids",
     "Exhausted": "ipam.outcomes",
     "Force": "node.events",
+    "Freshness": "mesh.freshness",
     "Frozen": "ipam.outcomes",
     "GCounter": "crdt.gcounter",
     "GSet": "crdt.gset",
+    "InMinority": "errors",
     "LWWRegister": "crdt.lww",
     "Limits": "base.limits",
     "Lost": "mesh.watch",
     "MVRegister": "crdt.mvreg",
     "Mesh": "mesh.mesh",
     "MeshError": "errors",
+    "Minority": "mesh.freshness",
     "Node": "node.node",
     "NoMajority": "errors",
+    "NotFresh": "errors",
     "NotReached": "errors",
     "NotReady": "errors",
     "ORMap": "crdt.ormap",
@@ -130,17 +144,21 @@ __all__ = [
     "Epoch",
     "Exhausted",
     "Force",
+    "Freshness",
     "Frozen",
     "GCounter",
     "GSet",
+    "InMinority",
     "LWWRegister",
     "Limits",
     "Lost",
     "MVRegister",
     "Mesh",
     "MeshError",
+    "Minority",
     "NoMajority",
     "Node",
+    "NotFresh",
     "NotReached",
     "NotReady",
     "ORMap",

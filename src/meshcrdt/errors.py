@@ -109,6 +109,20 @@ class NotReached(MeshError):
         self.missing = missing
 
 
+class NotFresh(MeshError):
+    """A read asked for a bound that was not reached in time; `missing` names whose writes may
+    be missing. Nothing changed; what is held can still be read without a bound.
+    """
+
+    def __init__(self, message: str, missing: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.missing = missing
+
+
+class InMinority(MeshError):
+    """The channel is used with Minority.REFUSE, and this node is in a minority. Nothing changed."""
+
+
 class Declined(MeshError):
     """What was asked for is not possible as things stand; the message says why. Nothing changed."""
 

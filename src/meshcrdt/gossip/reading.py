@@ -21,6 +21,7 @@ from meshcrdt.gossip.local import Local
 from meshcrdt.gossip.messages import Proof
 from meshcrdt.gossip.quarantine import Offence
 from meshcrdt.gossip.steward import Steward
+from meshcrdt.gossip.sync import Sync
 from meshcrdt.wire import content_hash
 
 
@@ -45,6 +46,7 @@ class Reading:
     _adopter: Adopter
     _evidence: Evidence
     _steward: Steward
+    _sync: Sync
 
     @property
     def me(self) -> PeerId:
@@ -106,6 +108,10 @@ class Reading:
         stream = self._context.holdings.stream(StreamKey(channel, origin))
         ref = None if stream is None else stream.durable
         return ref is not None and (ref.epoch, ref.seq) >= (epoch, seq)
+
+    def in_sync_at(self) -> float | None:
+        """Return when a linked peer last showed equal roots, or None when none ever did."""
+        return self._sync.equal_at
 
     def origins(self, channel: str) -> tuple[PeerId, ...]:
         """Return the origins that have a stream in a channel, sorted."""

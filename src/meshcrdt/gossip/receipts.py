@@ -2,12 +2,13 @@
 
 The targets are fixed at the call, so `everyone` is never vacuously true for an isolated
 node. Each target is asked end to end and answers when it holds the write; questions are
-repeated until the deadline, so a partition that heals in time costs nothing. The place of
-aggregation along the broadcast tree is behind `ask`: it would send fewer questions.
+repeated until the deadline, so a partition that heals in time costs nothing. Gathering
+the answers along the broadcast tree would send fewer questions; it has its place behind `ask`.
 """
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Iterable
 from enum import StrEnum
@@ -72,6 +73,8 @@ class _Receipt:
     deadline: float
     ask_again_at: float
     pause_s: float = ASK_AGAIN_MIN_S
+    spare: int = 0
+    """So many may be missing."""
 
 
 @frozen
@@ -128,12 +131,16 @@ class ReceiptTracker:
         level: str,
         now: float,
         deadline: float,
+        fraction: float = 1.0,
     ) -> list[ReceiptOutput]:
         """Begin a receipt for a write of this node; ends with Reached or Missing.
 
-        `level` is a ReceiptLevel or its value. Raises UsageError for another level and for a
-        request number that is in use, CapacityError when write_queue_max receipts are open.
+        `level` is a ReceiptLevel or its value; a share `fraction` of all members that are
+        meant, this node with them, is enough. Raises UsageError for another level or share and
+        for a request number that is in use, CapacityError when write_queue_max receipts are open.
         """
+        if not 0 < fraction <= 1:
+            raise UsageError(f"fraction {fraction!r} is not above 0 and at most 1")
         if level not in _LEVELS:
             raise UsageError(f"{level!r} is not a receipt level: merged and durable are accepted")
         if request in self._receipts:
@@ -141,7 +148,10 @@ class ReceiptTracker:
         if len(self._receipts) >= self._receipts_max:
             raise CapacityError(f"write_queue_max is reached: {self._receipts_max} receipts")
         write = _Write(StreamKey(channel, self._me), epoch, seq, ReceiptLevel(level))
-        receipt = _Receipt(write, set(targets), deadline, now + ASK_AGAIN_MIN_S)
+        missing = set(targets)
+        everyone = len(missing | {self._me})
+        receipt = _Receipt(write, missing, deadline, now + ASK_AGAIN_MIN_S)
+        receipt.spare = everyone - math.ceil(round(fraction * everyone, 9))
         self._receipts[request] = receipt
         out = self._settle(request, receipt)
         return out if out else self._questions_of(request, receipt, now)
@@ -155,7 +165,7 @@ class ReceiptTracker:
     def _settle(self, request: int, receipt: _Receipt) -> list[ReceiptOutput]:
         if self._me in receipt.missing and self._has(receipt.write):
             receipt.missing.discard(self._me)
-        if receipt.missing:
+        if len(receipt.missing) > receipt.spare:
             return []
         del self._receipts[request]
         return [Reached(request)]
@@ -253,7 +263,7 @@ class ReceiptTracker:
         """Raise InternalError when a bound does not hold or a finished receipt is kept."""
         if len(self._questions) > QUESTIONS_MAX:
             raise InternalError("the open questions have outgrown their bound")
-        if any(not receipt.missing for receipt in self._receipts.values()):
+        if any(len(each.missing) <= each.spare for each in self._receipts.values()):
             raise InternalError("a receipt that is complete still waits")
 
     def statistics(self) -> ReceiptStatistics:

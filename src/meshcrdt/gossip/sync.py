@@ -45,6 +45,8 @@ class Sync:
         self._lacks = lacks
         self._busy = busy
         self._due: float | None = None
+        self.equal_at: float | None = None
+        """When a heartbeat last showed that a peer held all that is held here, and no more."""
 
     def start(self, link: int) -> None:
         """Send the roots on a link."""
@@ -66,6 +68,7 @@ class Sync:
         state = self._context.links[link]
         state.shows_root = True
         if prefix == self.root_prefix():
+            self.equal_at = self._context.now
             state.mismatches, state.mismatches_needed = 0, MISMATCHES_MIN
             return True
         state.mismatches += 1

@@ -12,8 +12,10 @@ from typing import TypeVar
 
 import trio
 
+from meshcrdt.base.ids import PeerId
 from meshcrdt.base.macs import parse_mac
 from meshcrdt.errors import UsageError
+from meshcrdt.node.events import Targets
 from meshcrdt.ranges import Cidr, format_address, parse_address
 
 T = TypeVar("T")
@@ -91,6 +93,24 @@ def wait_s(value: float, what: str = "timeout") -> float:
         return float(value)
     except OverflowError:
         raise UsageError(f"{what} is beyond all numbers: infinity is accepted") from None
+
+
+def peers_or_targets(
+    targets: Targets, peers: Iterable[PeerId] | None
+) -> tuple[PeerId, ...] | Targets:
+    """Return whom to ask; raises UsageError for what names nobody, or two sets at once."""
+    if not isinstance(targets, Targets):
+        raise UsageError(f"targets {targets!r} is not a Targets: ALL and LIVE are accepted")
+    if peers is None:
+        return targets
+    if targets is not Targets.ALL:
+        raise UsageError(f"peers are given, and {targets} beside them")
+    named = tuple(peers)
+    if not all(isinstance(peer, PeerId) for peer in named):
+        raise UsageError("peers are to be peer ids")
+    if not named:
+        raise UsageError("peers is empty: what asks nobody says nothing")
+    return named
 
 
 def deadline(timeout: float) -> float:

@@ -6,18 +6,20 @@ in UTF-8. Reads are local and do not wait; writes return when they are durable h
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Generic, TypeVar
 
 from meshcrdt.abc import Lattice
+from meshcrdt.base.ids import PeerId
 from meshcrdt.errors import UsageError
 from meshcrdt.mesh.arguments import text
+from meshcrdt.mesh.freshness import READ_TIMEOUT_S, Access, Freshness
 from meshcrdt.mesh.receipt import Receipt
 from meshcrdt.mesh.requests import Requests
 from meshcrdt.mesh.values import encode_value, json_value
 from meshcrdt.mesh.watch import ABSENT, Change, ValueWatch, Watch, WatchHub
-from meshcrdt.node.events import Delete, Mutate, Put, PutMany
+from meshcrdt.node.events import Delete, Mutate, Put, PutMany, Targets
 from meshcrdt.node.outcomes import Written
 
 L = TypeVar("L", bound=Lattice)
@@ -57,19 +59,23 @@ class MapChannel:
         requests: Requests,
         hub: WatchHub,
         get: Callable[[str, bytes], bytes | None],
+        access: Access,
     ) -> None:
         self.name = text(name, "channel")
         self._requests = requests
         self._hub = hub
         self._get = get
+        self._access = access
 
     async def put(self, key: str, value: Any) -> Receipt:
         """Set a key to a JSON value; returns when it is durable here.
 
         Never waits for the network. Raises UsageError or CapacityError with nothing
-        changed, NotReady while the node starts or drains, StoreError when the disk failed.
+        changed, NotReady while the node starts or drains, StoreError when the disk failed,
+        InMinority when the handle was made with Minority.REFUSE.
         """
         raw = encode_value(value)
+        self._access.check()
         written: Written = await self._requests.ask(
             lambda request: Put(request, self.name, _key(key), raw)
         )
@@ -77,6 +83,7 @@ class MapChannel:
 
     async def delete(self, key: str) -> Receipt:
         """Remove a key, also when it is absent; raises like `put`."""
+        self._access.check()
         written: Written = await self._requests.ask(
             lambda request: Delete(request, self.name, _key(key))
         )
@@ -92,6 +99,7 @@ class MapChannel:
             (_key(key), None if value is ABSENT else encode_value(value))
             for key, value in changes.items()
         )
+        self._access.check()
         written: Written = await self._requests.ask(
             lambda request: PutMany(request, self.name, raw)
         )
@@ -112,14 +120,41 @@ class MapChannel:
     def get(self, key: str, default: Any = None) -> Any:
         """Return the value of a key as this node knows it, or `default` when absent.
 
-        ABSENT as the default tells an absent key from JSON null.
+        ABSENT as the default tells an absent key from JSON null. Raises InMinority when the
+        handle was made with Minority.REFUSE.
         """
+        self._access.check()
         raw = self._get(self.name, _key(key))
         value = ABSENT if raw is None else decode_value(raw)
         return default if value is ABSENT else value
 
+    async def read(
+        self,
+        key: str,
+        default: Any = None,
+        *,
+        max_age: float = 0.0,
+        targets: Targets = Targets.ALL,
+        peers: Iterable[PeerId] | None = None,
+        timeout: float = READ_TIMEOUT_S,
+    ) -> Any:
+        """Return the value of a key with all that was acknowledged `max_age` seconds ago.
+
+        Asks `peers` where given, else the `targets`: every member, or those that are alive. Who
+        was asked within `max_age` seconds is not asked again. Raises NotFresh, naming who
+        did not answer or whose writes did not come, when `timeout` seconds have passed.
+        """
+        _key(key)
+        await self._access.wait(max_age=max_age, targets=targets, peers=peers, timeout=timeout)
+        return self.get(key, default)
+
+    def freshness(self) -> Freshness:
+        """Return an estimate of how much may be missing here; it costs nothing."""
+        return self._access.freshness()
+
     def entries(self) -> dict[str, Any]:
-        """Return everything this node knows of the channel."""
+        """Return everything this node knows of the channel; raises like `get`."""
+        self._access.check()
         return self._hub.entries(self.name)
 
     @asynccontextmanager
@@ -176,7 +211,9 @@ class LatticeChannel(Generic[L]):
         requests: Requests,
         hub: WatchHub,
         read: Callable[[str, type[Lattice]], Any],
+        access: Access,
     ) -> None:
+        self._access = access
         self.name = text(name, "channel")
         self.lattice = lattice
         self._requests = requests
@@ -184,9 +221,32 @@ class LatticeChannel(Generic[L]):
         self._read = read
 
     def value(self) -> L:
-        """Return the join of what all nodes contributed, as this node knows it."""
+        """Return the join of what all nodes contributed, as this node knows it.
+
+        Raises InMinority when the handle was made with Minority.REFUSE.
+        """
+        self._access.check()
         value: L = self._read(self.name, self.lattice)
         return value
+
+    async def read(
+        self,
+        *,
+        max_age: float = 0.0,
+        targets: Targets = Targets.ALL,
+        peers: Iterable[PeerId] | None = None,
+        timeout: float = READ_TIMEOUT_S,
+    ) -> L:
+        """Return the value with all that was acknowledged `max_age` seconds ago.
+
+        The arguments are those of `MapChannel.read`, and it raises like that.
+        """
+        await self._access.wait(max_age=max_age, targets=targets, peers=peers, timeout=timeout)
+        return self.value()
+
+    def freshness(self) -> Freshness:
+        """Return an estimate of how much may be missing here; it costs nothing."""
+        return self._access.freshness()
 
     async def update(self, delta: L | Callable[[L], L]) -> Receipt:
         """Join a delta into the value; returns when it is durable here.
@@ -200,6 +260,7 @@ class LatticeChannel(Generic[L]):
             raise UsageError(
                 f"{type(delta).__name__} is no delta of {self.lattice.__name__} and no function"
             )
+        self._access.check()
         mutator = _Mutator(self.lattice, delta)
         try:
             written: Written = await self._requests.ask(

@@ -19,6 +19,7 @@ from meshcrdt.mesh.arguments import text, texts, wait_s
 from meshcrdt.mesh.channel import LatticeChannel, MapChannel
 from meshcrdt.mesh.credentials import Credentials
 from meshcrdt.mesh.facade import IpamFacade, NamesFacade, WorkloadsFacade
+from meshcrdt.mesh.freshness import Access, Minority
 from meshcrdt.mesh.notices import NoticeBoard, NoticeWatch
 from meshcrdt.mesh.requests import Requests
 from meshcrdt.mesh.statistics import ShellStatistics
@@ -154,33 +155,51 @@ class Mesh:
     # --- what ----------------------------------------------------------------------------
 
     @overload
-    def channel(self, name: str) -> MapChannel: ...
+    def channel(self, name: str, *, minority: Minority = ...) -> MapChannel: ...
 
     @overload
     def channel(  # type: ignore[overload-overlap]  # ORMap comes first, as at run time
-        self, name: str, lattice: type[ORMap]
+        self, name: str, lattice: type[ORMap], *, minority: Minority = ...
     ) -> MapChannel: ...
 
     @overload
-    def channel(self, name: str, lattice: type[L]) -> LatticeChannel[L]: ...
+    def channel(
+        self, name: str, lattice: type[L], *, minority: Minority = ...
+    ) -> LatticeChannel[L]: ...
 
-    def channel(self, name: str, lattice: type[Any] = ORMap) -> MapChannel | LatticeChannel[Any]:
+    def channel(
+        self, name: str, lattice: type[Any] = ORMap, *, minority: Minority = Minority.ALLOW
+    ) -> MapChannel | LatticeChannel[Any]:
         """Return a handle of a channel; the first write declares its type.
 
         ORMap, the default, is a map of JSON values, of any size; any other lattice type is
         one shared value (`lattice` gives a nested ORMap as one). Nothing is checked or
-        created before the first write.
+        created before the first write. `minority` is what this handle does while half or more
+        of the members are out of reach; watches go on in any case.
         """
-        if lattice is ORMap:
-            return MapChannel(name, requests=self._requests, hub=self._hub, get=self.node.get)
-        return self.lattice(name, lattice)
+        if lattice is not ORMap:
+            return self.lattice(name, lattice, minority=minority)
+        return MapChannel(
+            name,
+            requests=self._requests,
+            hub=self._hub,
+            get=self.node.get,
+            access=Access(name, self.node, self._requests, minority),
+        )
 
-    def lattice(self, name: str, lattice: type[L]) -> LatticeChannel[L]:
+    def lattice(
+        self, name: str, lattice: type[L], *, minority: Minority = Minority.ALLOW
+    ) -> LatticeChannel[L]:
         """Return a handle of one shared value of any lattice type, a nested ORMap too."""
         if not (isinstance(lattice, type) and issubclass(lattice, Lattice)):
             raise UsageError(f"{lattice!r} is not a lattice type")
         return LatticeChannel(
-            name, lattice, requests=self._requests, hub=self._hub, read=self.node.value
+            name,
+            lattice,
+            requests=self._requests,
+            hub=self._hub,
+            read=self.node.value,
+            access=Access(name, self.node, self._requests, minority),
         )
 
     def explain(self, channel: str, key: str) -> KeyStory:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from meshcrdt.base.ids import Epoch, PeerId
 from meshcrdt.errors import NotReached, UsageError
-from meshcrdt.mesh.arguments import deadline
+from meshcrdt.mesh.arguments import deadline, peers_or_targets
 from meshcrdt.node.events import AwaitReceipt, Durability, Targets
 from meshcrdt.node.outcomes import ReceiptMissing, Written
 
@@ -45,6 +45,7 @@ class Receipt:
         targets: Targets = Targets.ALL,
         peers: Iterable[PeerId] | None = None,
         everyone: Literal[True] | None = None,
+        fraction: float = 1.0,
         level: Durability = Durability.DURABLE,
         timeout: float = RECEIPT_TIMEOUT_S,
     ) -> None:
@@ -52,10 +53,12 @@ class Receipt:
 
         Asked are `peers` where given, else the `targets`: every member of the directory, dead
         ones included, or with Targets.LIVE the members that are alive; `everyone=True` says
-        Targets.ALL in words. Who that is, is fixed at this call. Raises NotReached, naming who
-        is missing, when `timeout` seconds have passed; the write stands all the same.
+        Targets.ALL in words. Who that is, is fixed at this call. `fraction` is the share of
+        them, this node counted, that is enough: 0.5 is half or more. Raises NotReached, naming
+        who is missing, when `timeout` seconds have passed; the write stands all the same.
         """
         asked = _asked(targets, peers, everyone)
+        share = _share(fraction, everyone)
         if not isinstance(level, Durability):
             raise UsageError(f"level {level!r} is not a Durability")
         by = deadline(timeout)
@@ -69,6 +72,7 @@ class Receipt:
                 asked,
                 level,
                 by,
+                share,
             )
         )
         if isinstance(outcome, ReceiptMissing):
@@ -89,19 +93,17 @@ def _asked(
     targets: Targets, peers: Iterable[PeerId] | None, everyone: bool | None
 ) -> tuple[PeerId, ...] | Targets:
     """Return whom to ask; raises UsageError for what names nobody, or two sets at once."""
-    if not isinstance(targets, Targets):
-        raise UsageError(f"targets {targets!r} is not a Targets: ALL and LIVE are accepted")
     if everyone not in (None, True):
         raise UsageError(f"everyone={everyone!r} asks nobody: name the peers, or Targets.LIVE")
     if everyone and (peers is not None or targets is not Targets.ALL):
         raise UsageError("everyone=True is given, and peers or other targets beside it")
-    if peers is None:
-        return targets
-    if targets is not Targets.ALL:
-        raise UsageError(f"peers are given, and {targets} beside them")
-    named = tuple(peers)
-    if not all(isinstance(peer, PeerId) for peer in named):
-        raise UsageError("peers of a receipt are peer ids")
-    if not named:
-        raise UsageError("peers is empty: a receipt that asks nobody says nothing")
-    return named
+    return peers_or_targets(targets, peers)
+
+
+def _share(fraction: float, everyone: bool | None) -> float:
+    is_number = isinstance(fraction, int | float) and not isinstance(fraction, bool)
+    if not (is_number and 0 < fraction <= 1):
+        raise UsageError(f"fraction is {fraction!r}: a share above 0 and at most 1 is accepted")
+    if everyone and fraction != 1:
+        raise UsageError(f"everyone=True is given, and fraction={fraction} beside it")
+    return float(fraction)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from meshcrdt.base.hosts import parse_peer_address
-from meshcrdt.base.ids import Epoch
+from meshcrdt.base.ids import Epoch, PeerId
 from meshcrdt.errors import CapacityError, UsageError
 from meshcrdt.gossip.changes import Change, Drop, Over, Put
 from meshcrdt.gossip.outputs import Committed
@@ -118,6 +118,16 @@ def _in_cluster(
             return _set_workload(core, wiring, command)
         case events.AwaitReceipt():
             _await_receipt(node, core, wiring, command, now)
+        case events.AwaitFresh():
+            questions = core.fresh.ask(
+                command.request,
+                command.channel,
+                origins=_targets(node, command.targets),
+                max_age_s=command.max_age_s,
+                now=now,
+                deadline=command.deadline,
+            )
+            wiring.run(questions, now)
         case events.Evict():
             return node.chamber.evict(core, command, now)
         case events.Leave():
@@ -231,23 +241,27 @@ def _is_of(core: Core, key: bytes, workload: str) -> bool:
     return endpoint_workload(core.replica.own_value(views.ENDPOINTS, key)) == workload
 
 
-def _await_receipt(
-    node: Node, core: Core, wiring: Wiring, command: events.AwaitReceipt, now: float
-) -> None:
-    targets = command.targets
+def _targets(node: Node, targets: tuple[PeerId, ...] | events.Targets) -> tuple[PeerId, ...]:
+    """Return the other members that are meant, frozen now, dead ones included (finding F25)."""
     if isinstance(targets, events.Targets):
-        # The target set is frozen at the call, dead members included (finding F25).
         members = node.topology.members().items()
         present = (peer for peer, member in members if member.standing is Standing.IN)
         if targets is events.Targets.LIVE:
             present = (peer for peer in present if node.topology.state(peer) is PeerState.ALIVE)
         targets = tuple(sorted(present))
+    return tuple(peer for peer in targets if peer != node.me)
+
+
+def _await_receipt(
+    node: Node, core: Core, wiring: Wiring, command: events.AwaitReceipt, now: float
+) -> None:
     outputs = core.receipts.ask(
         command.request,
         command.channel,
         Epoch(command.epoch_counter, command.epoch_instance),
         command.seq,
-        targets=tuple(peer for peer in targets if peer != node.me),
+        targets=_targets(node, command.targets),
+        fraction=command.fraction,
         level=command.level.value,
         deadline=command.deadline,
         now=now,

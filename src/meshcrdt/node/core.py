@@ -15,8 +15,9 @@ from meshcrdt.consensus.guardians import STORE_NONCE_BYTES, Guardian, GuardianSe
 from meshcrdt.consensus.log import Log
 from meshcrdt.consensus.registers import Registers
 from meshcrdt.errors import MalformedTree
+from meshcrdt.gossip.fresh_reads import FreshReads
 from meshcrdt.gossip.governance import NOTHING, REGISTER, Governance, judge
-from meshcrdt.gossip.outputs import StreamChanged
+from meshcrdt.gossip.outputs import ReceiptOutput, StreamChanged
 from meshcrdt.gossip.receipts import ReceiptTracker
 from meshcrdt.gossip.replica import Replica
 from meshcrdt.ipam.genesis import GENESIS_SET_VERSION, Genesis
@@ -40,6 +41,7 @@ class Core:
     genesis: Genesis
     replica: Replica
     receipts: ReceiptTracker
+    fresh: FreshReads
     ipam: Ipam
     names: Names
     endpoints: Endpoints
@@ -82,6 +84,7 @@ class Core:
             genesis=genesis,
             replica=replica,
             receipts=ReceiptTracker(replica, limits=config.limits),
+            fresh=FreshReads(replica, limits=config.limits),
             ipam=Ipam(
                 me=config.identity.peer,
                 identity=config.identity,
@@ -121,6 +124,19 @@ class Core:
                 for key in sorted(change.keys):
                     self.endpoints.update(origin, key, self.record(views.ENDPOINTS, origin, key))
         return out
+
+    def moved(self, channel: str, origin: PeerId) -> list[ReceiptOutput]:
+        """Tell who asks about a stream that it moved."""
+        return self.receipts.changed(channel, origin) + self.fresh.changed(channel, origin)
+
+    def questions_due(self) -> float | None:
+        """Return when a question to others is to be repeated, or ends."""
+        due = (self.receipts.next_deadline(), self.fresh.next_deadline())
+        return min((at for at in due if at is not None), default=None)
+
+    def ask_again(self, now: float) -> list[ReceiptOutput]:
+        """Repeat and end questions to others."""
+        return self.receipts.handle_timeout(now) + self.fresh.handle_timeout(now)
 
     def replay(self, topology: Topology, now: float) -> list[object]:
         """Tell every machine what the loaded streams say; loading itself changes nothing."""
@@ -172,6 +188,7 @@ class Core:
         self.ipam.check_moved()
         self.names.check()
         self.receipts.check()
+        self.fresh.check()
         self.registers.check()
 
 

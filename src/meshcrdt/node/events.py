@@ -27,10 +27,10 @@ class Durability(Enum):
 
 
 class Targets(Enum):
-    """Of whom a receipt asks, when no peers are named; fixed at the moment of the call."""
+    """Of whom a receipt or a read asks, when no peers are named; fixed at the call."""
 
     ALL = "all"
-    """Every member of the directory, dead ones included: true means that nobody lacks it."""
+    """Every member of the directory, dead ones included: it holds for the whole cluster."""
     LIVE = "live"
     """The members that are alive: those that a partition hides do not hold it up."""
 
@@ -159,7 +159,7 @@ class Mutate:
 
 @frozen
 class AwaitReceipt:
-    """Ask who holds a write of ours; answered when all targets do, or at the deadline."""
+    """Ask who holds a write of ours; answered when enough targets do, or at the deadline."""
 
     request: int
     channel: str
@@ -168,6 +168,19 @@ class AwaitReceipt:
     seq: int
     targets: tuple[PeerId, ...] | Targets
     level: Durability
+    deadline: float
+    fraction: float = 1.0
+    """Share of the targets that are enough, above 0."""
+
+
+@frozen
+class AwaitFresh:
+    """Ask who may have written to a channel; answered when all that they have is held here."""
+
+    request: int
+    channel: str
+    targets: tuple[PeerId, ...] | Targets
+    max_age_s: float
     deadline: float
 
 
@@ -279,6 +292,7 @@ Command: TypeAlias = (
     | PutMany
     | Mutate
     | AwaitReceipt
+    | AwaitFresh
     | Allocate
     | Claim
     | Release

@@ -26,6 +26,7 @@ UNICAST_CODES = range(32, 48)
 RECEIPT_PAYLOADS = range(64, 80)
 IPAM_PAYLOADS = range(80, 96)
 CONSENSUS_PAYLOADS = range(96, 112)
+FRESHNESS_PAYLOADS = range(112, 120)
 
 REMEMBERED_BYTES_MIN = 96
 """Shorter frames are heartbeats, of which no two are the same."""

@@ -172,8 +172,8 @@ class Node(Queries):
         if core is not None:
             if _is_due(core.replica.next_deadline(), now):
                 self._wiring.run(core.replica.handle_timeout(now), now)
-            if _is_due(core.receipts.next_deadline(), now):
-                self._wiring.run(core.receipts.handle_timeout(now), now)
+            if _is_due(core.questions_due(), now):
+                self._wiring.run(core.ask_again(now), now)
             if core.ipam.wants_turn(now):
                 self._wiring.run(core.ipam.handle_timeout(now), now)
             if _is_due(core.registers.next_deadline(), now):
@@ -192,7 +192,7 @@ class Node(Queries):
         if self.core is not None:
             deadlines += [
                 self.core.replica.next_deadline(),
-                self.core.receipts.next_deadline(),
+                self.core.questions_due(),
                 self.core.ipam.next_deadline(),
                 self.core.registers.next_deadline(),
                 self.chamber.next_deadline(),

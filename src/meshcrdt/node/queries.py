@@ -77,6 +77,19 @@ class Queries:
             return bottom_of(lattice)
         return self.lattices.read(self.core.replica, channel, lattice).value
 
+    def freshness(self, channel: str, now: float) -> tuple[float | None, dict[PeerId, PeerState]]:
+        """Return an estimate of how much of a channel may be missing here.
+
+        That is: how many seconds ago a linked member showed equal roots (0.0 for a node that is
+        alone in its cluster, None when none did), and who has written, and its state.
+        """
+        if self.core is None:
+            return None, {}
+        replica = self.core.replica
+        at = now if len(self.topology.members()) <= 1 else replica.in_sync_at()
+        states = {origin: self.topology.state(origin) for origin in replica.origins(channel)}
+        return None if at is None else max(0.0, now - at), states
+
     def explain(self, channel: str, key: bytes) -> KeyStory:
         """Return who wrote each held record of a key, how it came here, and which one wins."""
         if self.core is None:

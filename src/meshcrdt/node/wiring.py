@@ -204,6 +204,8 @@ class Wiring:
             self.run(core.ipam.received(output.source, output.payload, now), now)
         elif code in messages.RECEIPT_PAYLOADS:
             self.run(core.receipts.received(output.source, output.payload, now), now)
+        elif code in messages.FRESHNESS_PAYLOADS:
+            self.run(core.fresh.received(output.source, output.payload, now), now)
         elif code in messages.CONSENSUS_PAYLOADS:
             self.run(core.registers.received(output.source, output.payload, now), now)
 
@@ -217,7 +219,7 @@ class Wiring:
         if output.payload[0] in messages.IPAM_PAYLOADS:
             failed = core.ipam.unicast_failed(output.dest, output.payload, output.reason, now)
             self.run(failed, now)
-        # A receipt's question needs no word: the tracker asks again until its deadline.
+        # A question of a receipt or a read needs no word: it is asked again until its deadline.
 
     def _neighbour_misbehaved(self, output: topology.Misbehaved, now: float) -> None:
         link = self._node.topology.link_to(output.peer)
@@ -256,7 +258,7 @@ class Wiring:
         self.run(core.reflect(output, self._node.topology, now), now)
         if output.channel == GOVERNANCE:
             self._node.chamber.published(core, now)
-        self.run(core.receipts.changed(output.channel, output.origin), now)
+        self.run(core.moved(output.channel, output.origin), now)
 
     def _committed(self, output: gossip.Committed, now: float) -> None:
         for committed in self._tickets.pop(output.ticket, []):

@@ -160,3 +160,31 @@ def test_an_answer_to_a_question_of_an_earlier_run_confirms_nothing() -> None:
     )
     assert tracker.received(B, late.payload, 0.0) == []
     assert tracker.statistics().receipts == 1
+
+
+@pytest.mark.parametrize(
+    ("fraction", "enough"), [(0.1, 0), (0.34, 1), (0.5, 1), (0.67, 2), (1.0, 2)]
+)
+def test_a_fraction_counts_this_node_and_rounds_up(fraction: float, enough: int) -> None:
+    """Of three members: `enough` others are to hold it."""
+    net = Net()
+    net.holders[A].merged = 5
+    for number, peer in enumerate((B, C, None)):
+        net.done = []
+        outputs = net.trackers[A].ask(
+            10 + number, "c", EPOCH, 5, targets=(B, C), level="merged", now=0.0, deadline=10.0,
+            fraction=fraction,
+        )  # fmt: skip
+        net.carry(A, outputs)
+        assert (net.done == [Reached(10 + number)]) is (number >= enough)
+        if peer is not None:
+            net.holders[peer].merged = 5
+
+
+@pytest.mark.parametrize("fraction", [0.0, -1.0, 1.01, float("nan")])
+def test_a_fraction_of_nobody_is_refused(fraction: float) -> None:
+    with pytest.raises(UsageError, match="fraction"):
+        ReceiptTracker(Holder(A)).ask(
+            1, "c", EPOCH, 5, targets=(B,), level="merged", now=0.0, deadline=1.0,
+            fraction=fraction,
+        )  # fmt: skip
