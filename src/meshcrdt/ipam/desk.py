@@ -238,6 +238,11 @@ class Desk:
         ]
 
     def _denial(self, pending: Pending, denied: Denied) -> Outcome:
+        if denied.denial is Denial.FROZEN and denied.holder == self._me:
+            return Frozen(
+                "this peer signed two headers for one place: a copy of it runs, and the "
+                "guardian gives it nothing before it has another epoch"
+            )
         if denied.denial is Denial.FROZEN:
             return Frozen(f"{pending.subnet} has conflicting owners and nothing else is free")
         if pending.address is None:

@@ -57,6 +57,8 @@ class Engine:
             limits=limits,
             dice=dice,
         )
+        self.two_faced: dict[PeerId, Epoch] = {}
+        """Up to which epoch a peer's requests are refused; see `Ipam.two_faced`."""
         self.guardian: LoneGuardian | None = None
         self.guardian_id = genesis.guardians[0]
         self.is_ready = False
@@ -114,6 +116,10 @@ class Engine:
             # Said only by a guardian that is still loading; others are not asked.
             if self.me == self.guardian_id:
                 self.deliver(Verdict(message.request, Denied(Denial.RECOVERING)), now)
+            return
+        request = message.request
+        if request.peer in self.two_faced and request.epoch <= self.two_faced[request.peer]:
+            self.deliver(Verdict(request, Denied(Denial.FROZEN, request.peer)), now)
             return
         order = CarveOrder(message.request, message.within, 1 << message.size_bits, message.exact)
         result = self.guardian.order(order, members=self.growth.members)

@@ -19,11 +19,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from meshcrdt.base.dice import Dice
-from meshcrdt.base.ids import Epoch, PeerId
+from meshcrdt.base.ids import INSTANCE_BYTES, Epoch, PeerId
 from meshcrdt.base.limits import Limits
 from meshcrdt.base.memo import NO_MEMO, Memo
 from meshcrdt.base.tree import Tree
-from meshcrdt.errors import CorruptStore, InternalError, MalformedTree
+from meshcrdt.errors import CorruptStore, MalformedTree
 from meshcrdt.ipam.blocks import parse_claim, show
 from meshcrdt.ipam.desk import Pending
 from meshcrdt.ipam.durable import (
@@ -44,17 +44,16 @@ from meshcrdt.ipam.outcomes import (
     TimedOut,
 )
 from meshcrdt.ipam.outputs import Output, Publish
+from meshcrdt.ipam.questions import Questions
 from meshcrdt.ipam.register import Kind, Register
 from meshcrdt.ipam.shard import Denied, Shard
-from meshcrdt.ipam.statistics import IpamStatistics
-from meshcrdt.ranges import Address
 from meshcrdt.trust.identity import Identity
 
 EVIDENCE_TOKEN = 0
 """The token of a Publish that nothing waits for."""
 
 
-class Ipam:
+class Ipam(Questions):
     """Addresses for the workloads of one node; see the module text for how it is driven."""
 
     def __init__(
@@ -238,7 +237,27 @@ class Ipam:
         """Stop giving from blocks of earlier runs: the store was rolled back, or copied."""
         engine = self._engine
         # Not of a later epoch that this run took: what it gave since it began has its rows.
-        rows = engine.holdings.distrust(engine.run_epoch)
+        self._doubt(engine.run_epoch)
+        return engine.turn.finish()
+
+    def two_faced(self, origin: PeerId, epoch: Epoch) -> list[Output]:
+        """Give nothing for an epoch of an origin that signed two headers for one place (F9).
+
+        A copy of it runs, or it lies. Both copies ask by the same numbers, so both would be
+        told of the same block; as the guardian this node grants none of its requests up to
+        that epoch, those that it granted before included. Where it is this very node, the
+        copy gives from the blocks of that epoch too, so nothing more is given from them. The
+        epoch after it is its own alone. Whoever takes over ranges asks the same first.
+        """
+        engine = self._engine
+        engine.two_faced[origin] = max(epoch, engine.two_faced.get(origin, epoch))
+        if origin == engine.me:
+            self._doubt(Epoch(epoch.counter + 1, bytes(INSTANCE_BYTES)))
+        return engine.turn.finish()
+
+    def _doubt(self, below: Epoch) -> None:
+        engine = self._engine
+        rows = engine.holdings.distrust(below)
         if rows:
             engine.turn.rows(rows)
             engine.turn.notice(
@@ -246,7 +265,6 @@ class Ipam:
                 "addresses given from the blocks of earlier runs may have been forgotten: "
                 "nothing more is given from them, new blocks are asked for",
             )
-        return engine.turn.finish()
 
     def reepoch(self, epoch: Epoch) -> None:
         """Ask for new blocks under a later epoch, once its boot counter is on disk.
@@ -261,48 +279,6 @@ class Ipam:
         self._engine.growth.carves.nudge(now)
         self._engine.progress(now)
         return self._engine.turn.finish()
-
-    # --- queries -----------------------------------------------------------------------
-
-    def lookup(self, workload: str) -> tuple[str, ...]:
-        """Return what a workload holds, as "ADDRESS/LENGTH", IPv4 first."""
-        return self._engine.holdings.lookup(workload)
-
-    def entries(self) -> dict[str, tuple[str, ...]]:
-        """Return all workloads with what they hold."""
-        allocations = self._engine.holdings.allocations
-        return {workload: self.lookup(workload) for workload, _ in allocations.entries()}
-
-    def owner(self, address: str) -> PeerId | None:
-        """Return the peer whose block holds an address, as far as known. Raises UsageError."""
-        number, _ = parse_claim(address)
-        if self._engine.holdings.space.block_of(number) is not None:
-            return self._engine.me
-        return self._engine.registry.owner(number)
-
-    @property
-    def me(self) -> PeerId:
-        """The peer that this machine allocates for."""
-        return self._engine.me
-
-    @property
-    def universes(self) -> tuple[str, ...]:
-        """The universes; each text is a subnet that `allocate` takes."""
-        return self._genesis.universes
-
-    @property
-    def blocks(self) -> tuple[Register, ...]:
-        """The own blocks with the registers that gave them."""
-        return self._engine.holdings.blocks
-
-    @property
-    def shard(self) -> Shard | None:
-        """The shard that this node guards, for checkers; None elsewhere or before `ready`."""
-        return None if self._engine.guardian is None else self._engine.guardian.shard
-
-    def addresses(self) -> dict[Address, str]:
-        """Return every address in use here with its workload, for checkers."""
-        return self._engine.holdings.addresses()
 
     # --- the world ---------------------------------------------------------------------
 
@@ -363,38 +339,3 @@ class Ipam:
             times = [time for time in wanted if time is not None]
             self._due = engine.turn.count, min(times, default=None)
         return self._due[1]
-
-    # --- inspection --------------------------------------------------------------------
-
-    def statistics(self) -> IpamStatistics:
-        """Return the counts."""
-        space = self._engine.holdings.space
-        return IpamStatistics(
-            universes=self._engine.holdings.universes(),
-            blocks=tuple(str(block) for block in space.blocks),
-            suspended=tuple(str(b) for b in space.blocks if space.is_suspended(b)),
-            allocations=len(self._engine.holdings.allocations),
-            pending=len(self._engine.desk),
-            carves=len(self._engine.growth.carves),
-            registers=len(self._engine.registry.trie),
-            refused_records=self._engine.registry.refused,
-            last_fault=self._engine.registry.last_fault,
-            guardian=str(self._engine.guardian_id),
-            is_guardian=self._engine.guardian is not None,
-            orders_waiting=0 if self._engine.guardian is None else self._engine.guardian.waiting,
-        )
-
-    def check(self) -> None:
-        """Raise InternalError when an invariant of this machine is broken."""
-        self._engine.holdings.check()
-        if self._engine.guardian is not None:
-            self._engine.guardian.check()
-        self.check_moved()
-
-    def check_moved(self) -> None:
-        """The same, but what was not written since it was found sound is taken as sound."""
-        self._engine.holdings.check_moved()
-        if self._engine.guardian is not None:
-            self._engine.guardian.check_moved()
-        if self._engine.is_draining and len(self._engine.desk):
-            raise InternalError("ipam: a call waits at a draining node")

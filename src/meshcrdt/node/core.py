@@ -143,6 +143,8 @@ class Core:
         out: list[object] = []
         members = (self._member(origin) for origin in self.replica.origins(views.DIRECTORY))
         out += topology.members_loaded((record for record in members if record), now)
+        for proof in self.replica.equivocations():
+            out += self.ipam.two_faced(proof.first.header.origin, proof.first.header.epoch)
         self.ipam.members(len(topology.members()))
         for channel in SYSTEM_CHANNELS[1:]:
             for origin in self.replica.origins(channel):

@@ -277,6 +277,11 @@ class Wiring:
         )
 
     def _equivocated(self, output: gossip.Equivocated, now: float) -> None:
+        core = self._node.core
+        if core is not None:
+            self.run(core.ipam.two_faced(output.origin, output.epoch), now)
+        if output.origin == self._node.me:
+            self._node.epochs.rise(output.epoch)
         self._node.alarm(
             "error",
             f"{output.origin} signed two headers for {output.channel!r} {output.epoch}:"
