@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import io
 import json
 import subprocess
 import sys
@@ -43,6 +44,45 @@ def test_a_module_says_what_it_is_for_and_imports(path: Path) -> None:
     if path.stem == "plot":
         pytest.importorskip("matplotlib")
     importlib.import_module(".".join(part for part in parts if part != "__init__"))
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(BENCHMARKS)))
+def test_a_module_leaves_nothing_open_and_silences_no_check(path: Path) -> None:
+    text = path.read_text()
+    for word in ("NotImplementedError", "type: " + "ignore", "no" + "qa"):
+        assert word not in text, word
+
+
+def test_a_driver_says_what_it_lacks() -> None:
+    from benchmarks.lab.worker import Worker
+    from benchmarks.peers.base import Driver, Keeping, Peers, Refusing, Watchful
+    from benchmarks.peers.meshcrdt import Driver as Ours
+
+    class Small(Driver):
+        name = "small"
+
+        async def version(self) -> str:
+            return "small 1"
+
+    with pytest.raises(TypeError, match="version"):
+        Driver()  # it has no name and no version: nothing stands in a table as that
+    with pytest.raises(LookupError, match="small has no 'write'"):
+        Worker(Small(), io.StringIO())._command("write")
+    for able in (Peers, Watchful, Keeping, Refusing):
+        lacks = [each for each in dir(able) if not each.startswith("_") and not hasattr(Ours, each)]
+        assert lacks == []
+
+
+def test_a_row_says_of_which_commit_it_is() -> None:
+    from benchmarks.lab import meter
+    from benchmarks.lab.row import Figures, guarded
+    from benchmarks.lab.systems import System
+    from benchmarks.report import RESULTS, read
+
+    made = guarded("row", System("ours", "x:y"), 0, lambda: Figures("row", "ours", 0))
+    assert made.commit == meter.commit()
+    assert made.tree()["commit"] == made.commit
+    assert all(row.commit for row in read(sorted(RESULTS.glob("*.json"))))
 
 
 def test_a_goal_is_judged_against_what_was_measured_and_what_is_quoted() -> None:

@@ -13,7 +13,14 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from benchmarks.control import idle, join, update
-from benchmarks.control.options import FULL_MESH, PLAIN, PROBE, WITHOUT_SWITCH
+from benchmarks.control.options import (
+    FLOOD,
+    FULL_MESH,
+    PLAIN,
+    PROBE,
+    SINGLE,
+    WITHOUT_SWITCH,
+)
 from benchmarks.lab.row import Figures, guarded, shown
 from benchmarks.lab.systems import SYSTEMS
 
@@ -22,7 +29,7 @@ OURS = "meshcrdt"
 
 def variants(nodes: int) -> Iterator[tuple[str, str, int, Callable[[], Figures]]]:
     """Yield (row, switch, nodes, measure)."""
-    for switch in ("", FULL_MESH):
+    for switch in ("", FULL_MESH, FLOOD, SINGLE):
         yield "join", switch, nodes, partial(join.measure, OURS, nodes=nodes, switch=switch)
     for switch in ("", FULL_MESH, PROBE, PLAIN):
         yield (
@@ -31,7 +38,7 @@ def variants(nodes: int) -> Iterator[tuple[str, str, int, Callable[[], Figures]]
             nodes,
             partial(idle.measure, OURS, nodes=nodes, seconds=15, settle_s=10, switch=switch),
         )
-    for switch in ("", FULL_MESH, PLAIN):
+    for switch in ("", FULL_MESH, PLAIN, FLOOD, SINGLE):
         yield (
             "update",
             switch,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import time
 
-from benchmarks.lab.cluster import WorkerFailed, cluster, joined
+from benchmarks.lab.cluster import Cluster, WorkerFailed, cluster, joined
 from benchmarks.lab.ports import FIRST_PEER_PORT
 from benchmarks.lab.row import Figures, main
 
@@ -48,7 +48,7 @@ def measure(
         return found
 
 
-def _joined(made) -> bool:  # type: ignore[no-untyped-def]
+def _joined(made: Cluster) -> bool:
     """Start at once: members of Raft wait for each other."""
     if made.system.name == "meshcrdt":
         return joined(made, [2, 1], TIMEOUT_S) is not None

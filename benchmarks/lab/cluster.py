@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import IO, Any
 
 from attrs import define, field
 
@@ -24,12 +24,17 @@ class WorkerFailed(Exception):
     """A worker answered with an error, or ended."""
 
 
+def _nameless() -> IO[str]:
+    """Return a file that is gone with whoever closes it."""
+    return tempfile.TemporaryFile("w+")
+
+
 class Handle:
     """A worker process, from the side of the row."""
 
     def __init__(self, system: System, enter: Sequence[str], options: dict[str, Any]) -> None:
         # What workers and their libraries say matters only when one of them fails.
-        self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed by close()
+        self._log = _nameless()
         self._process = subprocess.Popen(
             [
                 *enter,

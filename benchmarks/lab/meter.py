@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import platform
 import statistics
+import subprocess
 from collections.abc import Iterable, Sequence
+from functools import cache
 from pathlib import Path
 
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
@@ -24,6 +26,21 @@ def cpu_s(pids: Iterable[int]) -> float:
 def rss_bytes(pids: Iterable[int]) -> int:
     """Return the memory that processes hold, shared pages counted in each."""
     return sum(int(Path(f"/proc/{p}/statm").read_text().split()[1]) * _PAGE_BYTES for p in pids)
+
+
+@cache
+def commit() -> str:
+    """Return the commit that is measured, with "+" when the sources differ; "" outside of git."""
+    git = ["git", "-C", str(Path(__file__).parent), "--no-optional-locks"]
+    asked = [["rev-parse", "--short=10", "HEAD"], ["status", "--porcelain", "--", ":/src"]]
+    try:
+        head, changed = (
+            subprocess.run([*git, *each], capture_output=True, text=True, check=True).stdout.strip()
+            for each in asked
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return head + ("+" if changed else "")
 
 
 def machine() -> str:

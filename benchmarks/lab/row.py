@@ -14,6 +14,7 @@ from typing import Any
 
 from attrs import asdict, define, field
 
+from benchmarks.lab import meter
 from benchmarks.lab.cluster import WorkerFailed
 from benchmarks.lab.systems import SYSTEMS, System
 
@@ -32,6 +33,8 @@ class Figures:
     version: str = ""
     switches: str = ""
     """What was switched off in this run, for ablations."""
+    commit: str = ""
+    """The commit of this repository that was measured; with "+" when its sources were changed."""
     notes: list[str] = field(factory=list)
     """What was left out or cut short, and why."""
 
@@ -87,6 +90,7 @@ def guarded(
         made = several(measure, runs)
     except WorkerFailed as error:
         made = not_run(row, system.name, nodes, str(error))
+    made.commit = meter.commit()
     took = f"[{row} {system.name} {nodes or ''}: {time.monotonic() - began:.0f} s]"
     print(took, file=sys.stderr, flush=True)
     return made

@@ -17,6 +17,7 @@ import resource
 import sys
 import time
 import traceback
+from collections.abc import Awaitable, Callable
 from typing import Any, TextIO
 
 from benchmarks.peers.base import Driver
@@ -46,11 +47,20 @@ class Worker:
                 return
 
     async def _carry_out(self, command: str, **arguments: Any) -> Any:
+        if command == "stop":
+            return None  # answered, then the worker ends
         if command == "wait":
             return await self._wait(**arguments)
         if command == "sleep":
             return await self._driver.sleep(arguments["seconds"])
-        return await getattr(self._driver, command)(**arguments)
+        return await self._command(command)(**arguments)
+
+    def _command(self, name: str) -> Callable[..., Awaitable[Any]]:
+        """Return what the driver has under a name; not every system can do everything."""
+        found: Callable[..., Awaitable[Any]] | None = getattr(self._driver, name, None)
+        if found is None:
+            raise LookupError(f"{self._driver.name} has no {name!r}")
+        return found
 
     async def _wait(
         self, *, timeout_s: float, since: float, poll_s: float = POLL_S, **least: int
@@ -69,8 +79,8 @@ class Worker:
 
     async def _holds(self, name: str, bound: int) -> bool:
         if name.startswith("most_"):
-            return await getattr(self._driver, name.removeprefix("most_"))() <= bound
-        return await getattr(self._driver, name)() >= bound
+            return bool(await self._command(name.removeprefix("most_"))() <= bound)
+        return bool(await self._command(name)() >= bound)
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import random
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 
@@ -39,21 +40,21 @@ def resident() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * PAGE_BYTES
 
 
-class EngineDriver(Driver):
+class EngineDriver(Driver, ABC):
     """An engine; each command answers figures by name."""
 
+    @abstractmethod
     async def map(self, count: int) -> dict[str, float]:
         """Return sets, merges of a divergent replica, and set+delta+apply, each a second."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def bytes(self, count: int) -> dict[str, float]:
         """Return bytes of an update, an entry of a whole state, and of states after rewrites."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def in_sync(self, count: int) -> dict[str, float]:
         """Return bytes to learn that nothing is new with many writers, and to move one key."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def memory(self, count: int) -> dict[str, float]:
         """Return bytes of memory an entry."""
-        raise NotImplementedError

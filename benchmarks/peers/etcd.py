@@ -16,6 +16,7 @@ import grpc
 
 from benchmarks.lab.ports import FIRST_CONTROL_PORT, FIRST_PEER_PORT
 from benchmarks.peers.base import Driver as Base
+from benchmarks.peers.base import quiet
 
 START_TIMEOUT_S = 30
 
@@ -66,11 +67,7 @@ class Driver(Base):
             command += ["--initial-advertise-peer-urls", f"http://{peers[index]}"]
             command += ["--listen-client-urls", client, "--advertise-client-urls", client]
             command += ["--initial-cluster", named]
-            self._members.append(
-                subprocess.Popen(  # noqa: ASYNC220 - returns at once
-                    command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-                )
-            )
+            self._members.append(quiet(command))
             channel = grpc.aio.insecure_channel(client.removeprefix("http://"))
             self._channels.append(channel)
             self._puts.append(channel.unary_unary("/etcdserverpb.KV/Put"))

@@ -8,13 +8,27 @@ import time
 from typing import Any
 
 import trio
+from attrs import evolve
 
 import meshcrdt
 from benchmarks.lab.ports import FIRST_PEER_PORT
 from benchmarks.peers.base import entry
 from benchmarks.peers.trio_loop import TrioDriver
+from meshcrdt.gossip.tree_messages import Spread
+from meshcrdt.mesh import open as opening
+from meshcrdt.node.config import NodeConfig
 
 CHANNEL = "bench/map"
+
+
+def spread(how: Spread) -> None:
+    """Let every mesh of this process spread deltas so: of nodes an option, of meshes none."""
+    made = opening._node_config
+
+    def changed(*given: Any) -> NodeConfig:
+        return evolve(made(*given), spread=how)
+
+    opening._node_config = changed
 
 
 class Driver(TrioDriver):
@@ -24,6 +38,8 @@ class Driver(TrioDriver):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
+        if "spread" in self.options:
+            spread(Spread(self.options["spread"]))
         self.meshes: list[meshcrdt.Mesh] = []
         self._waiting: dict[str, tuple[int, trio.Event]] = {}
         self._deaths: list[tuple[str, str]] = []

@@ -50,9 +50,6 @@ class Driver(Base):
         ready = all(node.isReady() and node._getLeader() is not None for node in self._nodes)
         return len(self._whole) if ready else 0
 
-    async def write(self, kind: str, first: int, count: int) -> None:
-        raise NotImplementedError
-
     async def update(self, count: int, gap_s: float) -> list[float]:
         taken = []
         for number in range(count):
@@ -63,8 +60,8 @@ class Driver(Base):
                     k, v, sync=True, timeout=60
                 )
             )
-            while any(key not in shared for shared in self._dicts):  # noqa: ASYNC110 - it tells nobody
-                await asyncio.sleep(POLL_S)
+            while any(key not in shared for shared in self._dicts):  # it tells nobody
+                await self.sleep(POLL_S)
             taken.append((time.perf_counter() - start) * 1e3)
             await asyncio.sleep(gap_s)
         return taken

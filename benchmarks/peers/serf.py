@@ -11,15 +11,23 @@ import asyncio
 import base64
 import subprocess
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgpack
 
 from benchmarks.lab.ports import FIRST_CONTROL_PORT, FIRST_PEER_PORT
 from benchmarks.peers.base import Driver as Base
+from benchmarks.peers.base import quiet
 
 KEY = base64.b64encode(bytes(31) + b"\x01").decode()
 START_TIMEOUT_S = 30
+
+
+class _Call(NamedTuple):
+    """A call that waits for its answer, and whether a body follows the head of it."""
+
+    answer: asyncio.Future[Any]
+    bodies: int
 
 
 class Rpc:
@@ -28,7 +36,7 @@ class Rpc:
     def __init__(self, port: int) -> None:
         self._port = port
         self._last = 0
-        self._answers: dict[int, asyncio.Future[Any]] = {}
+        self._answers: dict[int, _Call] = {}
         self._streams: dict[int, Any] = {}
 
     async def open(self) -> None:
@@ -46,8 +54,8 @@ class Rpc:
 
     async def call(self, command: str, body: Any = None, *, bodies: int = 1) -> Any:
         self._last += 1
-        future = self._answers[self._last] = asyncio.get_running_loop().create_future()
-        future.bodies = bodies  # type: ignore[attr-defined]
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._answers[self._last] = _Call(future, bodies)
         head = msgpack.packb({"Command": command, "Seq": self._last})
         self._writer.write(head + (b"" if body is None else msgpack.packb(body)))
         return await asyncio.wait_for(future, 30)
@@ -71,18 +79,24 @@ class Rpc:
 
         while True:
             head = await item()
-            future = self._answers.pop(head["Seq"], None)
-            if future is not None:
+            asked = self._answers.pop(head["Seq"], None)
+            if asked is not None:
                 if head.get("Error"):
-                    future.set_exception(RuntimeError(head["Error"]))
+                    asked.answer.set_exception(RuntimeError(head["Error"]))
                     continue
-                future.set_result(await item() if future.bodies else None)  # type: ignore[attr-defined]
+                asked.answer.set_result(await item() if asked.bodies else None)
             elif head["Seq"] in self._streams:
                 self._streams[head["Seq"]](await item())
 
     def close(self) -> None:
         self._task.cancel()
         self._writer.close()
+
+
+def _package() -> str:
+    """Return the version of the Debian package, or nothing."""
+    command = ["dpkg-query", "-W", "-f", "${Version}", "serf"]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout
 
 
 class Driver(Base):
@@ -92,13 +106,7 @@ class Driver(Base):
     keeps_state = False
 
     async def version(self) -> str:
-        out = subprocess.run(  # noqa: ASYNC221 - nobody waits for this loop yet
-            ["dpkg-query", "-W", "-f", "${Version}", "serf"],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        return f"serf {out.stdout or '(unknown package)'}"
+        return f"serf {await self.in_thread(_package) or '(unknown package)'}"
 
     async def pids(self) -> list[int]:
         return [process.pid for process in self._agents]
@@ -114,11 +122,7 @@ class Driver(Base):
             command = ["serf", "agent", f"-node=n{number}", f"-encrypt={KEY}", "-log-level=err"]
             command += [f"-bind={self.host}:{FIRST_PEER_PORT + number}"]
             command += [f"-rpc-addr=127.0.0.1:{FIRST_CONTROL_PORT + number}"]
-            self._agents.append(
-                subprocess.Popen(  # noqa: ASYNC220 - returns at once
-                    command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-                )
-            )
+            self._agents.append(quiet(command))
         for index in range(count):
             rpc = Rpc(FIRST_CONTROL_PORT + self.first + index)
             await rpc.open()
@@ -146,6 +150,10 @@ class Driver(Base):
 
     async def known_most(self) -> int:
         return max(await self._known())
+
+    async def present_most(self) -> int:
+        """Those that are merely suspected are alive to whoever asks an agent."""
+        return await self.known_most()
 
     async def update(self, count: int, gap_s: float) -> list[float]:
         taken = []
