@@ -11,18 +11,20 @@ import networkx
 from depth import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from unicast_line import peer_id, seals_of
 
 from meshcrdt.base.dice import Dice
 from meshcrdt.base.ids import Epoch, PeerId
 from meshcrdt.base.limits import Limits
 from meshcrdt.topology.outputs import Acked, Delivered, Failed, ToPeer
 from meshcrdt.topology.unicast import Unicast
+from meshcrdt.topology.unicast_window import Seen, Window
 
 LIMITS = Limits()
 
 
-def peer(number: int) -> PeerId:
-    return PeerId(bytes([number]) * 16)
+RUN = Epoch(1, bytes(8))
+NUMBERS = {peer_id(number): number for number in range(8)}
 
 
 class Net:
@@ -36,11 +38,12 @@ class Net:
         self.now = 0.0
         self.nodes = {
             n: Unicast(
-                me=peer(n),
-                epoch=Epoch(1, bytes(8)),
+                me=peer_id(n),
+                epoch=RUN,
                 limits=LIMITS,
                 dice=Dice(bytes([n])),
                 next_hop=self._router(n),
+                seals=seals_of(n, RUN),
             )
             for n in range(size)
         }
@@ -54,10 +57,10 @@ class Net:
     def _router(self, here: int) -> Callable[[PeerId], PeerId | None]:
         def next_hop(dest: PeerId) -> PeerId | None:
             try:
-                path = networkx.shortest_path(self.believed, here, dest[0])
+                path = networkx.shortest_path(self.believed, here, NUMBERS[dest])
             except networkx.NetworkXNoPath:
                 return None
-            return peer(path[1])
+            return peer_id(path[1])
 
         return next_hop
 
@@ -79,7 +82,7 @@ class Net:
 
     def send(self, source: int, dest: int, payload: int, deadline: float) -> None:
         message_id, outputs = self.nodes[source].send(
-            peer(dest), (80, source, payload), self.now, deadline=deadline
+            peer_id(dest), (80, source, payload), self.now, deadline=deadline
         )
         self.outcomes[(source, message_id)] += 0
         self.do(source, outputs)
@@ -88,7 +91,7 @@ class Net:
         for output in outputs:
             match output:
                 case ToPeer():
-                    self._carry(here, output.peer[0], output.message)
+                    self._carry(here, NUMBERS[output.peer], output.message)
                 case Delivered():
                     self.deliveries[(here, output.payload)] += 1
                 case Acked() | Failed():
@@ -108,7 +111,7 @@ class Net:
             self.at(at, lambda: self._arrive(here, there, message))
 
     def _arrive(self, here: int, there: int, message: tuple) -> None:
-        self.do(there, self.nodes[there].received(peer(here), message, self.now))
+        self.do(there, self.nodes[there].received(peer_id(here), message, self.now))
 
     def run(self, end: float) -> None:
         while True:
@@ -179,14 +182,14 @@ def test_in_a_connected_graph_that_loses_little_everything_arrives(random, sends
 
 @given(st.lists(st.integers(0, 40), max_size=200), st.integers(1, 64))
 def test_the_window_is_exact_within_its_size(numbers, size):
-    """Within the window a repeat is seen; an id that fell out of it counts as new."""
-    from meshcrdt.topology.unicast import _Window
-
-    window = _Window(size)
+    """Within the window a repeat is seen; of an id that fell out of it nothing is known."""
+    window = Window(size)
     seen: set[int] = set()
     highest = -1
     for number in numbers:
         fell_out = highest - number >= size
-        assert window.first_time(number) is (fell_out or number not in seen)
+        noted = window.note(number)
+        assert (noted is Seen.TOO_OLD) is fell_out
+        assert (noted is Seen.REPEATED) is (not fell_out and number in seen)
         seen.add(number)
         highest = max(highest, number)

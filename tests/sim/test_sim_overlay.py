@@ -6,6 +6,9 @@ nodes cost seconds; a few smaller ones run whole nodes in the simulator.
 
 from __future__ import annotations
 
+from collections import Counter
+from typing import Any
+
 import pytest
 from attrs import evolve
 from overlay_world import OverlayWorld, overlay_peer
@@ -19,6 +22,8 @@ from meshcrdt.topology import seeking
 from meshcrdt.topology.dialer import Discovery
 from meshcrdt.topology.outputs import PeerState
 from meshcrdt.topology.overlay import Overlay
+from meshcrdt.topology.unicast import Unicast
+from meshcrdt.topology.unicast_wire import Arrival, Code
 
 ROUND_S = 1.0
 ACTIVE_MAX = DEFAULT_LIMITS.overlay_active_max
@@ -339,6 +344,38 @@ def test_whole_nodes_in_a_line_without_discovery():
     for number in range(1, 11):
         expected = {f"n{number - 1}", f"n{number + 1}"} & set(views(world))
         assert views(world)[f"n{number}"] == expected
+
+
+def test_whole_nodes_in_a_line_relay_nothing_that_is_not_sealed(monkeypatch: pytest.MonkeyPatch):
+    relayed: Counter[int] = Counter()
+    original = Unicast._relay
+
+    def relay(self: Unicast, came: Arrival, *rest: Any) -> list[Any]:
+        relayed[came.kind] += 1
+        return original(self, came, *rest)
+
+    monkeypatch.setattr(Unicast, "_relay", relay)
+    scenario = Scenario(
+        seed=3,
+        nodes=5,
+        duration_s=30,
+        command_every_s=0.3,
+        topology=Topology.LINE,
+        discovery=Discovery.OFF,
+    )
+    world = World(scenario)
+    assert not world.run().violations
+    assert world.hosts[-1].node is not None
+    assert world.hosts[-1].node.ipam_entries(), "an address was given over three relays"
+    assert relayed[Code.SEALED] > 20
+    assert relayed.keys() <= {
+        Code.ERROR,
+        Code.KEY_ASK,
+        Code.KEY,
+        Code.SEALED,
+        Code.CONFIRM,
+        Code.STALE,
+    }
 
 
 def test_two_halves_of_whole_nodes_find_together():

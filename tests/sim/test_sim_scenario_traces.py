@@ -9,8 +9,10 @@ import pytest
 from meshcrdt.errors import UsageError
 from meshcrdt.gossip.replica import Replica
 from meshcrdt.sim import Faults, Scenario, World
-from meshcrdt.sim.replay import Keyless, replay
-from meshcrdt.sim.trace import Recorder
+from meshcrdt.sim.replay import Keyless, KeylessVault, replay
+from meshcrdt.sim.scenario import Topology
+from meshcrdt.sim.trace import Recorder, TappedVault
+from meshcrdt.topology.dialer import Discovery
 from meshcrdt.trust.identity import Identity
 
 
@@ -124,3 +126,39 @@ def test_an_identity_without_a_key_has_none() -> None:
         _ = keyless.seed
     with pytest.raises(UsageError, match="no key"):
         _ = keyless.noise_static
+
+
+def in_a_line() -> tuple[World, list[str]]:
+    """Record four nodes in a line: what the ends ask each other is carried by two relays."""
+    lines: list[str] = []
+    scenario = Scenario(
+        seed=5, nodes=4, duration_s=40.0, command_every_s=0.5,
+        topology=Topology.LINE, discovery=Discovery.OFF,
+    )  # fmt: skip
+    world = World(scenario)
+    world.record(Recorder(lines.append, version="1"))
+    assert not world.run().violations
+    return world, lines
+
+
+def test_what_relays_carried_sealed_is_replayed_without_a_key_and_no_trace_holds_one() -> None:
+    world, lines = in_a_line()
+    text = "\n".join(lines)
+    opened = 0
+    for host in world.hosts:
+        assert host.node is not None
+        assert host.node.unicast.statistics().delivered_total > 0
+        vault = host.node.config.vault
+        assert isinstance(vault, TappedVault)
+        for public, private in vault._pairs.items():
+            assert public.hex() in text
+            assert private.private_bytes_raw().hex() not in text
+            opened += 1
+    assert opened >= 2
+    assert replay(lines).difference is None
+
+
+def test_a_text_that_is_opened_otherwise_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, lines = in_a_line()
+    monkeypatch.setattr(KeylessVault, "open", lambda self, *what: None)
+    assert replay(lines).difference is not None

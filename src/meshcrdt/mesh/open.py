@@ -35,6 +35,7 @@ from meshcrdt.topology.dialer import Discovery
 from meshcrdt.topology.directory import DOMAIN_CHARACTERS_MAX, LIST_ITEMS_MAX, NAME_CHARACTERS_MAX
 from meshcrdt.topology.heartbeats import Detection
 from meshcrdt.transports.registry import transport_for
+from meshcrdt.trust.sealing import Vault
 from meshcrdt.trust.secret import check_secret, generate_secret
 from meshcrdt.trust.token import parse_token
 
@@ -271,4 +272,5 @@ def _node_config(options: _Options, loaded: _Loaded, listeners: Sequence[Listene
         detection=options.detection,
         domain=options.domain,
         limits=options.limits,
+        vault=Vault(secrets.token_bytes),
     )

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from attrs import field, frozen
 
+from meshcrdt.base.dice import Dice
 from meshcrdt.base.ids import Epoch
 from meshcrdt.base.limits import DEFAULT_LIMITS, Limits
 from meshcrdt.base.memo import NO_MEMO, Memo
@@ -14,6 +15,7 @@ from meshcrdt.ipam.genesis import Genesis
 from meshcrdt.topology.dialer import Discovery
 from meshcrdt.topology.heartbeats import Detection
 from meshcrdt.trust.identity import Identity, verify
+from meshcrdt.trust.sealing import Seals, Vault
 
 DEFAULT_DOMAIN = "mesh.internal."
 
@@ -48,5 +50,14 @@ class NodeConfig:
     """Checks signatures; the simulator gives one that remembers."""
     spread: Spread = Spread.TREE
     """How deltas spread; anything but the tree is for measuring what the tree is worth."""
+    vault: Vault | None = field(default=None, repr=False)
+    """Makes and holds the keys of messages that relays carry, from the system's entropy. Without
+    one they come from the dice, which is for simulations only."""
     memo: Memo = field(default=NO_MEMO, repr=False)
     """What may be remembered of other nodes in this process; only simulators remember."""
+
+
+def seals_of(config: NodeConfig, dice: Dice) -> Seals:
+    """Return what seals and opens the messages of a node that relays carry."""
+    vault = config.vault or Vault(dice.fork("vault").raw)
+    return Seals(config.identity, config.epoch, vault, verify=config.verify)

@@ -24,7 +24,7 @@ from meshcrdt.ipam.genesis import Genesis
 from meshcrdt.node import commands, durable, messages
 from meshcrdt.node.barrier import Barrier
 from meshcrdt.node.chamber import TABLE, Chamber
-from meshcrdt.node.config import NodeConfig
+from meshcrdt.node.config import NodeConfig, seals_of
 from meshcrdt.node.core import Core
 from meshcrdt.node.effects import Effect
 from meshcrdt.node.entry import Entry
@@ -92,6 +92,7 @@ class Node(Queries):
             limits=config.limits,
             dice=dice.fork("unicast"),
             next_hop=self.topology.next_hop,
+            seals=seals_of(config, dice),
         )
         self.links: dict[int, LinkOpened] = {}
         self._joiners = Joiners(config.limits)

@@ -30,7 +30,8 @@ from meshcrdt.sim import trace
 from meshcrdt.topology.links import Direction
 from meshcrdt.trust.hello import Hello
 from meshcrdt.trust.identity import Identity, peer_id, verify
-from meshcrdt.wire import decode
+from meshcrdt.trust.sealing import PAIRS_KEPT, Vault
+from meshcrdt.wire import decode, encode
 
 RECORDS: Mapping[str, type[Any]] = {
     kind.__name__: kind for kind in (*get_args(events.Event), Hello) if kind is not events.Mutate
@@ -43,12 +44,13 @@ SHOWN_MAX = 300
 class Keyless(Identity):
     """An identity without a key: it knows what was signed once, and signs nothing else."""
 
-    __slots__ = ("_proofs", "verified")
+    __slots__ = ("proofs", "verified")
 
     def __init__(self, public: bytes) -> None:
         self._public = public
         self._peer = peer_id(public)
-        self._proofs: dict[str, bytes] = {}
+        self.proofs: dict[str, bytes] = {}
+        """By fingerprint what was signed, made, sealed and opened."""
         self.verified = 0
 
     @property
@@ -63,11 +65,11 @@ class Keyless(Identity):
 
     def learn(self, signed: Iterable[Sequence[str]]) -> None:
         """Take what the trace says was signed."""
-        self._proofs.update((what, bytes.fromhex(proof)) for what, proof in signed)
+        self.proofs.update((what, bytes.fromhex(proof)) for what, proof in signed)
 
     def sign(self, domain: str, message: bytes) -> bytes:
         """Return the signature that was recorded; raises Unsigned for what was not signed."""
-        proof = self._proofs.get(trace.fingerprint(domain, message))
+        proof = self.proofs.get(trace.fingerprint(domain, message))
         if proof is None:
             raise Unsigned(
                 f"it signs {len(message)} bytes for {domain!r} that were not signed then"
@@ -76,6 +78,41 @@ class Keyless(Identity):
             raise Unsigned(f"the recorded signature for {domain!r} does not verify")
         self.verified += 1
         return proof
+
+
+class KeylessVault(Vault):
+    """A vault without private halves: it returns what was returned then."""
+
+    def __init__(self, recorded: Mapping[str, bytes]) -> None:
+        super().__init__(_no_entropy)
+        self._recorded = recorded
+        self._publics: list[bytes] = []
+        self._made = 0
+
+    def fresh(self) -> bytes:
+        """Return the public half that was made then; raises Unsigned when none was."""
+        public = self._recorded.get(trace.fingerprint(trace.FRESH, b"%d" % self._made))
+        if public is None:
+            raise Unsigned("it makes a pair of keys that was not made then")
+        self._made += 1
+        self._publics = [*self._publics, public][-PAIRS_KEPT:]
+        return public
+
+    def holds(self, public: bytes) -> bool:
+        """Return whether that pair was still there."""
+        return public in self._publics
+
+    def seal(self, *what: Any) -> bytes | None:
+        """Return what was sealed then."""
+        return self._recorded.get(trace.fingerprint(trace.SEAL, encode(what)))
+
+    def open(self, *what: Any) -> bytes | None:
+        """Return what was opened then."""
+        return self._recorded.get(trace.fingerprint(trace.OPEN, encode(what)))
+
+
+def _no_entropy(_size: int) -> bytes:
+    raise UsageError("a trace holds no entropy")
 
 
 class MissingResult(Exception):
@@ -184,6 +221,7 @@ class _Player:
             epoch=Epoch(counter, bytes.fromhex(instance)),
             genesis=None if genesis is None else Genesis.from_tree(decode(bytes.fromhex(genesis))),
             limits=evolve(DEFAULT_LIMITS, **told["limits"]),
+            vault=KeylessVault(self._identity.proofs),
             **rest,
         )
         self._node = Node(config, Dice(bytes.fromhex(born["dice"])))

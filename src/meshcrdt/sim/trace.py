@@ -3,7 +3,8 @@
 A trace holds what a node was told: values of channels, addresses, names of peers. It holds
 no secret: neither the identity's key nor the cluster's secret is ever part of an event, an
 effect or a table. Two more things are needed to replay it: the seed of the node's dice,
-which makes no keys, and each signature that it made, which its peers were shown anyway.
+which makes no keys, and each signature that it made, which its peers were shown anyway. What
+relays carried to it sealed is there as it was opened: it is values, like the rest.
 `meshcrdt.sim.replay` reads what is written here.
 """
 
@@ -27,6 +28,7 @@ from meshcrdt.node.effects import Effect
 from meshcrdt.node.events import Event, Mutate
 from meshcrdt.node.node import Node
 from meshcrdt.trust.identity import Identity
+from meshcrdt.trust.sealing import Vault
 from meshcrdt.wire import encode
 
 FORMAT = 1
@@ -83,7 +85,7 @@ def _lattice_name(lattice: type[Lattice]) -> str:
     return named.get(lattice, lattice.__qualname__)
 
 
-NOT_PACKED = ("identity", "genesis", "epoch", "limits", "verify", "memo")
+NOT_PACKED = ("identity", "genesis", "epoch", "limits", "verify", "memo", "vault")
 """Fields of a configuration that are packed in a way of their own, or change nothing."""
 
 
@@ -113,6 +115,10 @@ def fingerprint(domain: str, message: bytes) -> str:
     return hashlib.blake2b(domain.encode() + b"\0" + message, digest_size=16).hexdigest()
 
 
+FRESH, SEAL, OPEN = "vault/fresh", "vault/seal", "vault/open"
+"""What names the results of a vault in a trace."""
+
+
 class Tapped(Identity):
     """An identity that tells what it signs: the fingerprint and the signature, never the key."""
 
@@ -129,6 +135,38 @@ class Tapped(Identity):
         return signature
 
 
+class TappedVault(Vault):
+    """A vault that tells what it returns: halves that peers are shown, sealed and opened text."""
+
+    def __init__(
+        self, vault: Vault | Callable[[int], bytes], tell: Callable[[str, bytes], None]
+    ) -> None:
+        super().__init__(vault.entropy if isinstance(vault, Vault) else vault)
+        self._tell = tell
+        self._made = 0
+
+    def fresh(self) -> bytes:
+        """Make a pair, and tell its public half."""
+        public = super().fresh()
+        self._tell(fingerprint(FRESH, b"%d" % self._made), public)
+        self._made += 1
+        return public
+
+    def seal(self, *what: Any) -> bytes | None:
+        """Seal, and tell what travels."""
+        sealed = super().seal(*what)
+        if sealed is not None:
+            self._tell(fingerprint(SEAL, encode(what)), sealed)
+        return sealed
+
+    def open(self, *what: Any) -> bytes | None:
+        """Open, and tell what was in it."""
+        opened = super().open(*what)
+        if opened is not None:
+            self._tell(fingerprint(OPEN, encode(what)), opened)
+        return opened
+
+
 class RecordedNode(Node):
     """A node that writes down what goes in at its door and what comes out."""
 
@@ -138,7 +176,9 @@ class RecordedNode(Node):
         self._now = 0.0
         self._seed = dice.seed
         self._signed: list[list[str]] = []
-        super().__init__(evolve(config, identity=Tapped(config.identity, self._tell)), dice)
+        vault = TappedVault(config.vault or dice.fork("vault").raw, self._tell)
+        identity = Tapped(config.identity, self._tell)
+        super().__init__(evolve(config, identity=identity, vault=vault), dice)
 
     def _tell(self, what: str, proof: bytes) -> None:
         self._signed.append([what, proof.hex()])

@@ -9,8 +9,9 @@ acknowledges nothing. Relays hold no state. Where a relay knows no way, or the h
 ends, it tells the sender why; the sender goes on trying, since routes heal, and names the
 last such reason when it gives up.
 
-Payloads are not sealed end to end yet: a relay is a member of the cluster and could read
-or forge them, as it could on a link.
+What goes over a relay is sealed end to end (`trust.sealing`): relays see who writes to whom,
+and how much. What goes over a link of its own is sealed by that link, and believed from
+nobody else. Whoever seals asks the destination for its key first, on the same way.
 """
 
 from __future__ import annotations
@@ -28,11 +29,6 @@ from meshcrdt.base.limits import Limits
 from meshcrdt.base.tree import (
     Tree,
     epoch_tree,
-    take_epoch,
-    take_int,
-    take_peer,
-    take_str,
-    take_tuple,
 )
 from meshcrdt.errors import CapacityError, InternalError, MalformedTree
 from meshcrdt.topology.outputs import (
@@ -43,12 +39,9 @@ from meshcrdt.topology.outputs import (
     ToPeer,
     UnicastOutput,
 )
-
-DATA = 32
-ACK = 33
-ERROR = 34
-HOPS_MAX = 255
-REASON_CHARACTERS_MAX = 256
+from meshcrdt.topology.unicast_window import Seen, Window
+from meshcrdt.topology.unicast_wire import HOPS_MAX, QUESTIONS, Arrival, Code, head_of, read
+from meshcrdt.trust.sealing import NoSuchKey, Sealed, Seals
 
 NextHop: TypeAlias = Callable[[PeerId], "PeerId | None"]
 
@@ -59,29 +52,7 @@ class _Pending:
     payload: Tree
     deadline: float
     reason: str
-
-
-class _Window:
-    """The last ids seen of one sender, as a bitmap below the highest one."""
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._highest = -1
-        self._bits = 0
-
-    def first_time(self, number: int) -> bool:
-        """Note an id; False when it was noted before and is still in the window."""
-        if number > self._highest:
-            shift = min(number - self._highest, self._size)
-            self._bits = ((self._bits << shift) | 1) & ((1 << self._size) - 1)
-            self._highest = number
-            return True
-        age = self._highest - number
-        if age >= self._size:
-            return True  # too old to tell: at least once means that it is delivered
-        seen = bool(self._bits >> age & 1)
-        self._bits |= 1 << age
-        return not seen
+    sealed: Sealed | None = None
 
 
 @frozen
@@ -109,19 +80,28 @@ class Unicast:
         limits: The `unicast_*` bounds are used.
         dice: Jitter of repeats.
         next_hop: The linked peer on the way to a destination, or None.
+        seals: Seals and opens what relays carry.
     """
 
     def __init__(
-        self, *, me: PeerId, epoch: Epoch, limits: Limits, dice: Dice, next_hop: NextHop
+        self,
+        *,
+        me: PeerId,
+        epoch: Epoch,
+        limits: Limits,
+        dice: Dice,
+        next_hop: NextHop,
+        seals: Seals,
     ) -> None:
         self._me = me
         self._epoch = epoch
         self._limits = limits
         self._dice = dice
         self._next_hop = next_hop
+        self._seals = seals
         self._pending: dict[int, _Pending] = {}
         self._due: list[tuple[float, int]] = []
-        self._windows: OrderedDict[tuple[PeerId, Epoch], _Window] = OrderedDict()
+        self._windows: OrderedDict[tuple[PeerId, Epoch], Window] = OrderedDict()
         self._next_id = 0
         self._acked_total = 0
         self._failed_total = 0
@@ -189,13 +169,34 @@ class Unicast:
         wait_s = self._dice.uniform(0.75, 1.0) * self._limits.unicast_retry_s
         again_at = min(now + wait_s, pending.deadline)
         heapq.heappush(self._due, (again_at, message_id))
-        hop = self._next_hop(pending.dest)
+        return self._emit(message_id, pending, now)
+
+    def _emit(self, message_id: int, pending: _Pending, now: float) -> list[UnicastOutput]:
+        """Send once: as it is on a link of its own, sealed over others."""
+        dest = pending.dest
+        hop = self._next_hop(dest)
         if hop is None:
-            pending.reason = f"no route to {pending.dest}"
+            pending.reason = f"no route to {dest}"
             return []
+        if hop == dest:
+            return [self._own(hop, dest, Code.DATA, message_id, pending.payload)]
+        sealed = pending.sealed
+        if sealed is None or not self._seals.is_current(dest, sealed):
+            head = head_of(self._me, dest, self._epoch, message_id)
+            sealed = self._seals.seal(dest, head, message_id, pending.payload, now)
+        pending.sealed = sealed
+        if sealed is not None:
+            return [self._own(hop, dest, Code.SEALED, message_id, sealed.body)]
+        pending.reason = f"the key of {dest} did not come over {hop}"
+        question = self._seals.ask(dest, now)
+        return (
+            [] if question is None else [self._own(hop, dest, Code.KEY_ASK, message_id, question)]
+        )
+
+    def _own(self, hop: PeerId, dest: PeerId, code: Code, message_id: int, body: Tree) -> ToPeer:
         ttl = min(self._limits.unicast_ttl_hops, HOPS_MAX)
-        head = (DATA, bytes(self._me), bytes(pending.dest), epoch_tree(self._epoch), message_id)
-        return [ToPeer(hop, (*head, ttl, pending.payload))]
+        run = epoch_tree(self._epoch)
+        return ToPeer(hop, (int(code), bytes(self._me), bytes(dest), run, message_id, ttl, body))
 
     # --- receiver and relay ------------------------------------------------------------
 
@@ -204,40 +205,48 @@ class Unicast:
     ) -> list[UnicastOutput]:
         """Take a message from a neighbour: deliver it, or send it on. Never raises."""
         try:
-            code, source, dest, epoch, number, ttl, body = take_tuple(message, "unicast", size=7)
-            kind = take_int(code, "unicast.code", low=DATA, high=ERROR)
-            origin = take_peer(source, "unicast.source")
-            target = take_peer(dest, "unicast.dest")
-            run = take_epoch(epoch, "unicast.epoch")
-            message_id = take_int(number, "unicast.id")
-            hops_left = take_int(ttl, "unicast.ttl", low=1, high=HOPS_MAX)
-            if kind == ERROR:
-                take_str(body, "unicast.reason", size_max=REASON_CHARACTERS_MAX)
-            elif kind == ACK and body is not None:
-                raise MalformedTree("unicast.body of an acknowledgement is not empty")
+            came, target, hops_left = read(from_peer, message)
         except MalformedTree as error:
             self._dropped_total += 1
             return [Misbehaved(from_peer, str(error))]
-        if origin == self._me:  # our own message came round in a loop of stale routes
+        if came.origin == self._me:  # our own message came round in a loop of stale routes
             self._dropped_total += 1
             return []
         if target != self._me:
-            return self._relay(from_peer, message, target, hops_left)
-        if kind == DATA:
-            return self._deliver(from_peer, origin, run, message_id, body)
-        self._answered(kind, run, message_id, body)
-        if kind == ACK and run == self._epoch:
-            return self._acknowledged(origin, message_id)
-        return []
+            return self._relay(came, message, target, hops_left)
+        return self._take(came, now)
+
+    def _take(self, came: Arrival, now: float) -> list[UnicastOutput]:
+        """Handle a message for this node. What only a link vouches for comes on it, or is void."""
+        if came.kind in (Code.DATA, Code.ACK) and came.origin != came.from_peer:
+            self._dropped_total += 1
+            return []
+        try:
+            match came.kind:
+                case Code.DATA:
+                    return self._deliver(came, came.body, Code.ACK, None)
+                case Code.KEY_ASK:
+                    key = self._seals.answer(came.origin, came.body, now)
+                    return [self._answer(came, Code.KEY, key)]
+                case Code.KEY:
+                    return self._told(came, now)
+                case Code.SEALED:
+                    return self._unseal(came)
+        except NoSuchKey:
+            return [self._answer(came, Code.STALE, None)]
+        except MalformedTree:
+            self._dropped_total += 1  # made by its origin or on the way: who brought it is not it
+            return []
+        return self._answered(came)
 
     def _relay(
-        self, from_peer: PeerId, message: tuple[Tree, ...], target: PeerId, hops_left: int
+        self, came: Arrival, message: tuple[Tree, ...], target: PeerId, hops_left: int
     ) -> list[UnicastOutput]:
         hop = self._next_hop(target)
-        if hop is not None and hop != from_peer and hops_left > 1:
+        if hop is not None and hop != came.from_peer and hops_left > 1:
             self._relayed_total += 1
             return [ToPeer(hop, (*message[:5], hops_left - 1, message[6]))]
-        if message[0] != DATA:  # no errors about answers: they would answer each other for ever
+        if came.kind not in QUESTIONS:  # errors about answers would answer each other for ever
             self._dropped_total += 1
             return []
         if hops_left <= 1:
@@ -245,46 +254,79 @@ class Unicast:
         else:
             reason = f"no route from {self._me} to {target}"
         self._errors_sent_total += 1
-        return self._answer(from_peer, message, ERROR, reason)
+        return [self._answer(came, Code.ERROR, reason)]
 
     def _deliver(
-        self, from_peer: PeerId, origin: PeerId, run: Epoch, message_id: int, body: Tree
+        self, came: Arrival, payload: Tree, code: Code, proof: Tree
     ) -> list[UnicastOutput]:
-        key = (origin, run)
-        window = self._windows.pop(key, None) or _Window(self._limits.unicast_window)
+        """Acknowledge by `code` and `proof`, and hand over what is no repeat.
+
+        What fell out of the window is delivered again when a link vouches for it, for at least
+        once is the promise. A relay could have kept it, so then it is void.
+        """
+        key = (came.origin, came.run)
+        window = self._windows.pop(key, None) or Window(self._limits.unicast_window)
         self._windows[key] = window
         if len(self._windows) > self._limits.unicast_sources_max:
             self._windows.popitem(last=False)
-        message = (DATA, bytes(origin), bytes(self._me), epoch_tree(run), message_id)
-        outputs = self._answer(from_peer, message, ACK, None)
-        if window.first_time(message_id):
-            self._delivered_total += 1
-            return [*outputs, Delivered(origin, body)]
-        self._duplicates_total += 1
+        seen = window.note(came.number)
+        if seen is Seen.TOO_OLD and code == Code.CONFIRM:
+            self._dropped_total += 1
+            return []
+        answer = self._answer(came, code, proof)
+        if seen is Seen.REPEATED:
+            self._duplicates_total += 1
+            return [answer]
+        self._delivered_total += 1
+        return [answer, Delivered(came.origin, payload)]
+
+    def _unseal(self, came: Arrival) -> list[UnicastOutput]:
+        head = head_of(came.origin, self._me, came.run, came.number)
+        payload, proof = self._seals.open(came.origin, came.run, head, came.number, came.body)
+        return self._deliver(came, payload, Code.CONFIRM, proof)
+
+    def _answer(self, came: Arrival, code: Code, body: Tree) -> ToPeer:
+        """Answer the source of a message; failing a route, where the message came from."""
+        hop = came.from_peer if code == Code.ACK else self._next_hop(came.origin) or came.from_peer
+        ttl = min(self._limits.unicast_ttl_hops, HOPS_MAX)
+        ids = (bytes(self._me), bytes(came.origin), epoch_tree(came.run), came.number)
+        return ToPeer(hop, (int(code), *ids, ttl, body))
+
+    def _told(self, came: Arrival, now: float) -> list[UnicastOutput]:
+        """Take a key, and send all that waited for it."""
+        if not self._seals.told(came.origin, came.body):
+            return []
+        outputs: list[UnicastOutput] = []
+        for message_id, pending in self._pending.items():
+            if pending.dest == came.origin:
+                outputs.extend(self._emit(message_id, pending, now))
         return outputs
 
-    def _answer(
-        self, from_peer: PeerId, message: tuple[Tree, ...], code: int, body: Tree
-    ) -> list[UnicastOutput]:
-        """Answer the source of a data message; failing a route, where the message came from."""
-        source = message[1]
-        hop = self._next_hop(take_peer(source, "unicast.source")) or from_peer
-        ttl = min(self._limits.unicast_ttl_hops, HOPS_MAX)
-        return [ToPeer(hop, (code, bytes(self._me), source, message[3], message[4], ttl, body))]
-
-    def _acknowledged(self, origin: PeerId, message_id: int) -> list[UnicastOutput]:
-        pending = self._pending.get(message_id)
-        if pending is None or pending.dest != origin:
+    def _answered(self, came: Arrival) -> list[UnicastOutput]:
+        """Take what is said about a message of ours."""
+        pending = self._pending.get(came.number) if came.run == self._epoch else None
+        if pending is None:
             return []
-        del self._pending[message_id]
-        self._acked_total += 1
-        return [Acked(message_id)]
+        if came.kind == Code.ERROR and isinstance(came.body, str):
+            pending.reason = came.body  # for the case that it fails
+        elif pending.dest != came.origin:
+            return []
+        elif came.kind == Code.STALE and pending.sealed is not None:
+            self._seals.forget(came.origin, pending.sealed.theirs)  # asked again by the next try
+        elif came.kind == Code.ACK or self._is_proved(came, pending):
+            del self._pending[came.number]
+            self._acked_total += 1
+            return [Acked(came.number)]
+        return []
 
-    def _answered(self, kind: int, run: Epoch, message_id: int, body: Tree) -> None:
-        """Keep what a relay says about a message of ours, for the case that it fails."""
-        known = run == self._epoch and message_id in self._pending
-        if kind == ERROR and known and isinstance(body, str):
-            self._pending[message_id].reason = body
+    def _is_proved(self, came: Arrival, pending: _Pending) -> bool:
+        if came.kind != Code.CONFIRM or pending.sealed is None:
+            return False
+        head = head_of(self._me, came.origin, self._epoch, came.number)
+        try:
+            return self._seals.confirmed(came.origin, pending.sealed, head, came.number, came.body)
+        except MalformedTree:
+            return False
 
     # --- health ------------------------------------------------------------------------
 
@@ -295,6 +337,7 @@ class Unicast:
             raise InternalError("a pending unicast message has no deadline planned")
         if len(self._pending) > self._limits.unicast_pending_max:
             raise InternalError(f"{len(self._pending)} unicast messages are pending")
+        self._seals.check()
         if len(self._windows) > self._limits.unicast_sources_max:
             raise InternalError(f"{len(self._windows)} unicast windows are held")
 

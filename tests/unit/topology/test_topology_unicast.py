@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import pytest
+from unicast_line import peer_id, seals_of
 
 from meshcrdt.base.dice import Dice
 from meshcrdt.base.limits import Limits
 from meshcrdt.errors import CapacityError, InternalError
 from meshcrdt.topology.outputs import Acked, Delivered, Failed, Misbehaved, ToPeer
-from meshcrdt.topology.unicast import ACK, DATA, ERROR, Unicast
+from meshcrdt.topology.unicast import Unicast
+from meshcrdt.topology.unicast_wire import Code
 
-from .conftest import epoch, peer_id
+from .conftest import epoch
+
+ACK, DATA, ERROR = int(Code.ACK), int(Code.DATA), int(Code.ERROR)
 
 ME = peer_id(1)
 
@@ -23,6 +27,7 @@ def make_unicast(number: int = 1, hops: dict | None = None, **limits) -> Unicast
         limits=Limits(**limits),
         dice=Dice(b"u"),
         next_hop=table.get,
+        seals=seals_of(number),
     )
 
 
@@ -137,8 +142,8 @@ def test_pending_messages_are_bounded_and_refusal_changes_nothing():
 def test_windows_are_bounded():
     b = make_unicast(2, {}, unicast_sources_max=4)
     for number in range(10, 40):
-        source = bytes(peer_id(number))
-        b.received(ME, (DATA, source, bytes(peer_id(2)), (1, bytes(8)), 0, 3, None), 0.0)
+        source = peer_id(number)
+        b.received(source, (DATA, bytes(source), bytes(peer_id(2)), (1, bytes(8)), 0, 3, None), 0.0)
         b.check()
     assert b.statistics().windows == 4
 
@@ -148,7 +153,9 @@ def test_windows_are_bounded():
     [
         (),
         (DATA,),
-        (35, bytes(16), bytes(16), (1, bytes(8)), 0, 1, None),
+        (31, bytes(16), bytes(16), (1, bytes(8)), 0, 1, None),
+        (40, bytes(16), bytes(16), (1, bytes(8)), 0, 1, None),
+        (int(Code.STALE), bytes(16), bytes(16), (1, bytes(8)), 0, 1, b""),
         (DATA, bytes(15), bytes(16), (1, bytes(8)), 0, 1, None),
         (DATA, bytes(16), bytes(16), (1, bytes(8)), 0, 0, None),
         (DATA, bytes(16), bytes(16), (1, bytes(8)), -1, 1, None),
