@@ -195,8 +195,12 @@ class Registers:
 
     def next_deadline(self) -> float | None:
         """Return when `handle_timeout` is due, or None."""
-        due = (register.proposer.next_deadline() for register in self._registers.values())
-        return min((at for at in due if at is not None), default=None)
+        earliest: float | None = None
+        for register in self._registers.values():
+            at = register.proposer.next_deadline()
+            if at is not None and (earliest is None or at < earliest):
+                earliest = at
+        return earliest
 
     def check(self) -> None:
         """Raise InternalError when an invariant of any register does not hold."""

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 
 from attrs import define, field
 
+from meshcrdt.base.times import earliest
 from meshcrdt.errors import InternalError
 from meshcrdt.gossip.context import Context
 from meshcrdt.gossip.header import Place, Ref, StreamKey
@@ -138,8 +139,7 @@ class Announcer:
     def next_deadline(self) -> float | None:
         """Return when something is to be told or asked for."""
         missing = next(iter(self._missing.values()), None)  # all wait equally long
-        due = (self._due, None if missing is None else missing.deadline)
-        return min((time for time in due if time is not None), default=None)
+        return earliest(self._due, None if missing is None else missing.deadline)
 
     def check(self) -> None:
         """Raise InternalError when a bound does not hold."""

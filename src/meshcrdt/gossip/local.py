@@ -274,9 +274,12 @@ class Local:
     def flush(self) -> list[Flight]:
         """Sign what is staged; returns the volatile flushes, which enter at once."""
         ready: list[Flight] = []
-        for own in list(self._channels.values()):
-            if own.flight is not None or not (own.staged or own.tickets):
-                continue
+        due = [
+            own
+            for own in self._channels.values()
+            if own.flight is None and (own.staged or own.tickets)
+        ]
+        for own in due:
             if self.is_blocked(own.name):
                 continue
             flight = self._build(own)

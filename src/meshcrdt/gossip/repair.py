@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from meshcrdt.base.times import earliest
 from meshcrdt.errors import InternalError, MalformedTree
 from meshcrdt.gossip.context import Context
 from meshcrdt.gossip.fetch import BrokenRule, Fetch
@@ -253,9 +254,8 @@ class Repair:
 
     def next_deadline(self) -> float | None:
         """Return when the oldest request is due."""
-        fetches = self._fetches.values()
-        due = [self._wants.next_deadline(), *(fetch.deadline for fetch in fetches)]
-        return min((deadline for deadline in due if deadline is not None), default=None)
+        fetches = (fetch.deadline for fetch in self._fetches.values())
+        return earliest(self._wants.next_deadline(), *fetches)
 
     def check(self) -> None:
         """Raise InternalError when a bound does not hold."""

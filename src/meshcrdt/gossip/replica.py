@@ -14,6 +14,7 @@ from meshcrdt.base.dice import Dice
 from meshcrdt.base.ids import Epoch, PeerId
 from meshcrdt.base.limits import DEFAULT_LIMITS, Limits
 from meshcrdt.base.memo import NO_MEMO, Memo
+from meshcrdt.base.times import earliest
 from meshcrdt.errors import InternalError, MalformedTree, UsageError
 from meshcrdt.gossip.adopt import Adopter
 from meshcrdt.gossip.announcer import Announcer
@@ -44,9 +45,9 @@ from meshcrdt.gossip.messages import (
     Refused,
     Root,
     Want,
-    parse,
 )
 from meshcrdt.gossip.outputs import Misbehaved, Output
+from meshcrdt.gossip.parsing import read_message
 from meshcrdt.gossip.reaction import Reaction
 from meshcrdt.gossip.reading import Reading
 from meshcrdt.gossip.rebase import Rebase
@@ -240,7 +241,7 @@ class Replica(Reading):
         if link not in context.links:
             return []
         try:
-            parsed = context.memo.of_same(parse, message, context.genesis)
+            parsed = read_message(message, context.genesis, context.memo)
         except MalformedTree as error:
             context.out.append(Misbehaved(link, str(error)))
             return self._outputs()
@@ -297,8 +298,7 @@ class Replica(Reading):
     def next_deadline(self) -> float | None:
         """Return when `handle_timeout` is due, or None."""
         if self._is_due_stale:
-            due = [part.next_deadline() for part in self._timed]
-            self._due = min([at for at in due if at is not None], default=None)
+            self._due = earliest(*(part.next_deadline() for part in self._timed))
             self._is_due_stale = False
         return self._due
 

@@ -88,11 +88,12 @@ class Steward:
 
     def is_busy(self, key: StreamKey) -> bool:
         """Return whether a header of this stream that we signed is at the disk."""
-        return any(signed.state.header.stream == key for signed in self._flights.values())
+        flights = self._flights.values()
+        return bool(flights) and any(each.state.header.stream == key for each in flights)
 
     def flush(self) -> None:
         """Sign and store what is due."""
-        for key in sorted(self._due):
+        for key in sorted(self._due) if self._due else ():
             if self.is_busy(key):
                 continue
             signed = self._build(key, self._due.pop(key))

@@ -204,7 +204,7 @@ class Wants:
 
     def next_deadline(self) -> float | None:
         """Return when the oldest question is due."""
-        return min((batch.deadline for batch in self._batches), default=None)
+        return min(batch.deadline for batch in self._batches) if self._batches else None
 
     def check(self) -> None:
         """Raise InternalError when a bound does not hold."""

@@ -18,16 +18,32 @@ Members: TypeAlias = Mapping[PeerId, MemberRecord]
 
 
 class Attendance:
-    """What one node saw of the members, in seconds of its clock; `watch` is called now and then."""
+    """What one node saw of the members, in seconds of its clock; `watch` is called now and then.
+
+    Whoever changes the directory or a state says so by `moved`.
+    """
 
     def __init__(self, node: Node) -> None:
         self._node = node
         self._alive_since: dict[PeerId, float] = {}
         self._gone_since: dict[PeerId, float] = {}
+        self._moved: set[PeerId] | None = None
+        """Whose state or record changed since `watch`; None before the first one."""
+
+    def moved(self, peer: PeerId) -> None:
+        """Note that the state of a peer changed, or what the directory says of it."""
+        if self._moved is not None:
+            self._moved.add(peer)
 
     def watch(self, members: Members, now: float) -> None:
-        """Note who is alive, and who is gone."""
-        for peer, record in members.items():
+        """Note who is alive, and who is gone: O(those that moved)."""
+        moved, self._moved = members.keys() if self._moved is None else self._moved, set()
+        for peer in moved:
+            record = members.get(peer)
+            if record is None:
+                self._alive_since.pop(peer, None)
+                self._gone_since.pop(peer, None)
+                continue
             state = self._node.topology.state(peer)
             if state is PeerState.ALIVE:
                 self._alive_since.setdefault(peer, now)
@@ -35,13 +51,10 @@ class Attendance:
             elif state is not PeerState.SUSPECT or record.standing is Standing.LEFT:
                 self._gone_since.setdefault(peer, now)
                 self._alive_since.pop(peer, None)
-        for known in (self._alive_since, self._gone_since):
-            for peer in known.keys() - members.keys():
-                del known[peer]
 
-    def alive(self) -> frozenset[PeerId]:
-        """Return who is alive."""
-        return frozenset(self._alive_since)
+    def alive_of(self, peers: frozenset[PeerId]) -> frozenset[PeerId]:
+        """Return which of some peers are alive."""
+        return frozenset(peer for peer in peers if peer in self._alive_since)
 
     def gone_s(self, peer: PeerId, now: float) -> float:
         """Return for how long a peer is gone; zero while it is not."""

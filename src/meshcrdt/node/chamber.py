@@ -48,7 +48,7 @@ class Chamber:
         self._wiring = wiring
         self._care_at: float | None = None
         self._last_internal = INTERNAL
-        self._attendance = Attendance(node)
+        self.attendance = Attendance(node)
         self._pruned_since: dict[PeerId, float] = {}
         self._needless_since: dict[PeerId, float] = {}
         self._proposing = False
@@ -256,12 +256,14 @@ class Chamber:
             return
         self._care_at = now + council.CARE_EVERY_S
         members = self._node.topology.members()
-        self._attendance.watch(members, now)
+        self.attendance.watch(members, now)
         self._sign(core, members, now)
         change = self._ending(core, members, now)
         if self._proposing:
             return
-        if council.speaker(core.log.guardians, self._attendance.alive()) == self._node.me:
+        guardians = core.log.guardians
+        alive = self.attendance.alive_of(guardians.peers)
+        if council.speaker(guardians, alive) == self._node.me:
             change = self._due(core, members, now) or change
         self._propose_own(change, now)
 
@@ -288,7 +290,7 @@ class Chamber:
             if each.adopter == self._node.me
             and core.governance.eviction(each.origin) is None
             and each.origin not in members
-            and self._attendance.all_are_here(members)
+            and self.attendance.all_are_here(members)
         }
         self._pruned_since = settled
         for origin, since in settled.items():
@@ -309,7 +311,7 @@ class Chamber:
 
     def _due(self, core: Core, members: Members, now: float) -> Change | None:
         """Return what is to be proposed, or None."""
-        attendance, guardians = self._attendance, core.log.guardians
+        attendance, guardians = self.attendance, core.log.guardians
         wanted = council.wanted_guardians(
             guardians,
             attendance.candidates(members, now),

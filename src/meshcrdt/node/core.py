@@ -11,6 +11,7 @@ from attrs import define
 from meshcrdt.base.dice import Dice
 from meshcrdt.base.ids import BOTTOM_EPOCH, Epoch, PeerId
 from meshcrdt.base.memo import NO_MEMO, Memo
+from meshcrdt.base.times import earliest
 from meshcrdt.consensus.guardians import STORE_NONCE_BYTES, Guardian, GuardianSet
 from meshcrdt.consensus.log import Log
 from meshcrdt.consensus.registers import Registers
@@ -131,8 +132,7 @@ class Core:
 
     def questions_due(self) -> float | None:
         """Return when a question to others is to be repeated, or ends."""
-        due = (self.receipts.next_deadline(), self.fresh.next_deadline())
-        return min((at for at in due if at is not None), default=None)
+        return earliest(self.receipts.next_deadline(), self.fresh.next_deadline())
 
     def ask_again(self, now: float) -> list[ReceiptOutput]:
         """Repeat and end questions to others."""

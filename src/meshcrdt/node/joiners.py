@@ -36,13 +36,15 @@ class Joiners:
 
     def handle_timeout(self, outbox: Outbox, now: float) -> None:
         """Close the links whose time is over."""
+        if not self._until:
+            return
         for link in [link for link, until in self._until.items() if until <= now]:
             del self._until[link]
             outbox.close(link, REASON)
 
     def next_deadline(self) -> float | None:
         """Return when the next link has to be closed, or None."""
-        return min(self._until.values(), default=None)
+        return min(self._until.values()) if self._until else None
 
     def check(self, open_links: Container[int]) -> None:
         """Raise InternalError when a link is waited for that is not open."""

@@ -168,7 +168,8 @@ class LinkQueue:
     @property
     def waiting(self) -> int:
         """How many messages wait."""
-        return sum(lane.waiting for lane in self.lanes)
+        liveness, unicast, delta, repair = self.lanes
+        return liveness.waiting + unicast.waiting + delta.waiting + repair.waiting
 
     @property
     def waiting_bytes(self) -> int:
@@ -222,6 +223,9 @@ class LinkQueue:
         A message that fits no frame is left out: only one to pass on can be so large, from
         a peer whose seal is smaller than ours, and its sender hears of no acknowledgement.
         """
+        if not self.waiting:
+            self.is_told = False
+            return None
         room_bytes = self.limits.frame_bytes_max - SEAL_BYTES - FRAME_HEAD_BYTES
         fill_bytes = min(self.limits.frame_fill_bytes, room_bytes)
         batch: list[bytes] = []

@@ -18,6 +18,7 @@ from attrs import evolve
 
 from meshcrdt.base.dice import Dice
 from meshcrdt.base.ids import PeerId
+from meshcrdt.base.times import earliest
 from meshcrdt.consensus.guardians import STORE_NONCE_BYTES
 from meshcrdt.errors import InternalError, MalformedTree
 from meshcrdt.ipam.genesis import Genesis
@@ -184,21 +185,18 @@ class Node(Queries):
 
     def next_deadline(self) -> float | None:
         """Return when `handle_timeout` wants to be called, or None."""
-        deadlines = [
+        core = self.core
+        return earliest(
             self.topology.next_deadline(),
             self.unicast.next_deadline(),
             self.patience.next_deadline(),
             self._joiners.next_deadline(),
-        ]
-        if self.core is not None:
-            deadlines += [
-                self.core.replica.next_deadline(),
-                self.core.questions_due(),
-                self.core.ipam.next_deadline(),
-                self.core.registers.next_deadline(),
-                self.chamber.next_deadline(),
-            ]
-        return min((d for d in deadlines if d is not None), default=None)
+            None if core is None else core.replica.next_deadline(),
+            None if core is None else core.questions_due(),
+            None if core is None else core.ipam.next_deadline(),
+            None if core is None else core.registers.next_deadline(),
+            None if core is None else self.chamber.next_deadline(),
+        )
 
     def next_frame(self, link: int) -> bytes | None:
         """Return the next frame of a link, or None when there is nothing to send.
@@ -322,6 +320,7 @@ class Node(Queries):
 
     def member_state_changed(self, change: StateChanged, now: float) -> None:
         """Remember since when a peer is dead, for names; tell the operator."""
+        self.chamber.attendance.moved(change.peer)
         if change.new is PeerState.DEAD:
             self.dead_since.setdefault(change.peer, now)
         else:

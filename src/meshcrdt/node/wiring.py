@@ -17,7 +17,7 @@ from meshcrdt.ipam import outputs as ipam
 from meshcrdt.node import durable, messages
 from meshcrdt.node.link_queue import ONE_FLOW, Lane
 from meshcrdt.node.outcomes import ReceiptMissing, ReceiptReached, Written
-from meshcrdt.node.views import GOVERNANCE, IPAM
+from meshcrdt.node.views import DIRECTORY, GOVERNANCE, IPAM
 from meshcrdt.topology import outputs as topology
 from meshcrdt.topology.heartbeats import PING, PONG
 
@@ -85,7 +85,7 @@ class Wiring:
     def run(self, outputs: Iterable[object], now: float) -> None:
         """Carry outputs, and all that they cause, to their homes."""
         self._queue.extend(outputs)
-        if self._draining:
+        if self._draining or not self._queue:
             return  # the loop below us carries them, after what was there before
         self._draining = True
         try:
@@ -97,13 +97,13 @@ class Wiring:
 
     def _carry(self, output: object, now: float) -> None:
         """Bring one output home. A home that refuses it is our own fault, not a caller's."""
-        kind = type(output).__name__
         home = self._homes.get(type(output))
         if home is None:
-            raise InternalError(f"no home for the output {kind}")
+            raise InternalError(f"no home for the output {type(output).__name__}")
         try:
             home(output, now)
         except (UsageError, CapacityError) as error:
+            kind = type(output).__name__
             raise InternalError(f"the home of the output {kind} refused it: {error}") from error
 
     def settle(self, now: float) -> None:
@@ -255,6 +255,8 @@ class Wiring:
         if core is None:
             return
         self._node.outbox.change(output.channel, output.keys)
+        if output.channel == DIRECTORY:
+            self._node.chamber.attendance.moved(output.origin)
         self.run(core.reflect(output, self._node.topology, now), now)
         if output.channel == GOVERNANCE:
             self._node.chamber.published(core, now)

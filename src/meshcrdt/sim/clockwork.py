@@ -17,7 +17,7 @@ from typing import Any
 
 from meshcrdt.errors import UsageError
 
-YOUNG_OBJECTS_MAX = 20_000
+YOUNG_OBJECTS_MAX = 200_000
 
 
 _found: list[tuple[int, int, int]] = []

@@ -39,6 +39,9 @@ from meshcrdt.topology.links import Direction
 from meshcrdt.trust.hello import Hello
 from meshcrdt.trust.identity import Identity
 
+MOVES = (Persist, Changed, Reply)
+"""Effects of a turn that moved state."""
+
 
 class Step(Enum):
     """What a turn of the node did: only talk, or move state that the checkers look at."""
@@ -220,8 +223,8 @@ class Host:
     # --- performing ----------------------------------------------------------------------
 
     def _act(self, effects: list[Effect]) -> None:
-        moved = any(isinstance(effect, Persist | Changed | Reply) for effect in effects)
         self._perform(effects)
+        moved = any(type(effect) in MOVES for effect in effects)
         self.on_step(self, Step.STATE if moved else Step.TALK)
 
     def _perform(self, effects: list[Effect]) -> None:

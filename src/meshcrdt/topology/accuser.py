@@ -50,6 +50,8 @@ class Accuser:
     def handle_timeout(self, now: float) -> bool:
         """Say what is due, unless others have; returns whether something new is said."""
         new = False
+        if not self._due:
+            return new
         for subject, (at, step) in list(self._due.items()):
             if now < at:
                 continue
@@ -71,7 +73,7 @@ class Accuser:
 
     def next_deadline(self) -> float | None:
         """Return when something may have to be said, or None."""
-        return min((at for at, _ in self._due.values()), default=None)
+        return min(at for at, _ in self._due.values()) if self._due else None
 
     def check(self) -> None:
         """Raise InternalError when a bound is broken."""

@@ -14,6 +14,7 @@ from enum import Enum
 from meshcrdt.base.dice import Dice
 from meshcrdt.base.ids import Epoch, PeerId
 from meshcrdt.base.limits import Limits
+from meshcrdt.base.times import earliest
 from meshcrdt.base.tree import Tree
 from meshcrdt.topology.accuser import Accuser
 from meshcrdt.topology.adjacency import AdjacencyGraph
@@ -235,7 +236,7 @@ class Detector:
 
     def next_deadline(self) -> float | None:
         """Return when `conclude` has something to do, or None."""
-        times = (
+        return earliest(
             self.liveness.next_deadline(),
             self.swim.next_deadline(),
             self.accuser.next_deadline(),
@@ -244,7 +245,6 @@ class Detector:
             self._search_at,
             self._baseline_at,
         )
-        return min((at for at in times if at is not None), default=None)
 
     def conclude(self, now: float) -> list[TopologyOutput]:
         """Do what is due, bring every part up to date with the others, and tell."""

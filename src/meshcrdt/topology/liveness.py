@@ -281,8 +281,13 @@ class Liveness:
     def _judge(self, peer: PeerId, now: float) -> list[StateChanged]:
         """Bring one peer's state up to date with what is held about it."""
         record = self._around.members.get(peer)
-        if peer not in self._subjects and record is None:
-            return []  # a stranger that others speak of
+        if peer not in self._subjects:
+            if record is None:
+                return []  # a stranger that others speak of
+            if self._stays_plain(peer):
+                self._around.acquit(peer)
+                self.witnesses.forget(peer)
+                return []
         subject = self._subject(peer)
         old = subject.state
         wakes_at: float | None = None
@@ -363,6 +368,15 @@ class Liveness:
             return None if deadly is None else dead_at
         subject.state = subject.state or PeerState.ALIVE
         return min(suspect_at, dead_at)
+
+    def _stays_plain(self, peer: PeerId) -> bool:
+        """Return whether there is still nothing to keep of a member that is plainly alive."""
+        return (
+            peer not in self._left
+            and not self.witnesses.accusers(peer)
+            and not self.witnesses.knows_more(peer)
+            and self._around.near(peer)
+        )
 
     def _is_plain(self, peer: PeerId, subject: _Subject) -> bool:
         """Return whether nothing is to be kept of a peer: it is alive, and that is all."""

@@ -235,6 +235,8 @@ class Swim:
     def handle_timeout(self, now: float) -> list[SwimOutput]:
         """Repeat questions, end inquiries whose time is up, say no for the silent."""
         outputs: list[SwimOutput] = []
+        if not self._rounds and not self._questions:
+            return outputs
         for key, question in list(self._questions.items()):
             if now >= question.ends_at:
                 del self._questions[key]
@@ -248,6 +250,8 @@ class Swim:
 
     def next_deadline(self) -> float | None:
         """Return when the next question is due or given up, or None. O(those under way)."""
+        if not self._rounds and not self._questions:
+            return None
         times = [question.ends_at for question in self._questions.values()]
         for inquiry in self._rounds.values():
             times.append(inquiry.ends_at)

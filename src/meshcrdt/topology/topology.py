@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterable
 from meshcrdt.base.dice import Dice
 from meshcrdt.base.ids import BOTTOM_EPOCH, Epoch, PeerId
 from meshcrdt.base.limits import DEFAULT_LIMITS, Limits
+from meshcrdt.base.times import earliest
 from meshcrdt.base.tree import Tree
 from meshcrdt.errors import InternalError, MalformedTree, UsageError
 from meshcrdt.topology.adverts import Advert
@@ -25,14 +26,12 @@ from meshcrdt.topology.outputs import CloseLink, Dial, PeerState, StateChanged, 
 from meshcrdt.topology.overlay import Overlay
 from meshcrdt.topology.overlay_terms import Sight
 from meshcrdt.topology.overlay_wire import OVERLAY_CODES
+from meshcrdt.topology.promise import Promise
 from meshcrdt.topology.reading import Reading
 from meshcrdt.topology.report import ConnectionInfo, ConnectionState
 from meshcrdt.topology.swim import PROBE_CODES
 
 __all__ = ["ConnectionInfo", "ConnectionState", "Direction", "PeerState", "Topology"]
-
-STALL_SHARE = 0.25
-"""Called later than it asked for by this share of `link_silence_s`, a machine was stalled."""
 
 
 class Topology(Reading):
@@ -108,6 +107,7 @@ class Topology(Reading):
         self._active: frozenset[PeerId] = frozenset()
         self._around = Surroundings()
         self._graph_version = -1
+        self._promise = Promise((self._links.next_deadline, self._detector.next_deadline), limits)
 
     def remember(self, baseline: Collection[PeerId]) -> None:
         """Take what `baseline()` said before a restart; call it once, before anything else."""
@@ -285,9 +285,8 @@ class Topology(Reading):
 
     def next_deadline(self) -> float | None:
         """Return when `handle_timeout` should be called at the latest, or None."""
-        dial_at = None if self._has_left() else self._dialer.next_deadline()
-        times = (self._due(), dial_at, self._overlay.next_deadline())
-        return min((at for at in times if at is not None), default=None)
+        due = earliest(self._promise.due(), self._overlay.next_deadline())
+        return due if self._has_left() else earliest(due, self._dialer.next_deadline())
 
     # --- checking ----------------------------------------------------------------------
 
@@ -306,18 +305,10 @@ class Topology(Reading):
 
     # --- inside ------------------------------------------------------------------------
 
-    def _due(self) -> float | None:
-        """Return when this machine must be called, whatever the network does."""
-        own = (self._links.next_deadline(), self._detector.next_deadline())
-        return min((at for at in own if at is not None), default=None)
-
     def _arrive(self, now: float) -> None:
         """Notice a stall of this very process, and do not blame others for it."""
-        promised = self._due()
-        if promised is None or not self._neighbours:
-            return
-        stall_s = now - promised
-        if stall_s > STALL_SHARE * self._limits.link_silence_s:
+        stall_s = self._promise.stalled_s(now)
+        if stall_s and self._neighbours:
             self._links.forgive(stall_s)
             self._detector.forgive(stall_s)
             self._overlay.forgive(stall_s)
@@ -358,8 +349,10 @@ class Topology(Reading):
         left = self._has_left()
         self._overlay.retire(retired=left)
         outputs = self._notice(now)
-        outputs.extend(self._neighbour_links.carry(self._overlay.act(now), now))
-        outputs.extend(self._notice(now))
+        acts = self._overlay.act(now)
+        if acts or self._overlay.neighbours() != self._active:
+            outputs.extend(self._neighbour_links.carry(acts, now))
+            outputs.extend(self._notice(now))
         wanted = self._overlay.wanted()
         around = Surroundings(
             linked=self._neighbours,

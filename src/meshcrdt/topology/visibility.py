@@ -62,6 +62,9 @@ class Visibility:
     def matters(self, told: Collection[PeerId], now: float) -> bool:
         """Return whether this node's links are to be told at once; `told` are those that are."""
         thin = len(self._own.intersection(told)) < min(EDGES_MIN, len(self._own))
+        if not self._waiting:
+            self._unseen.clear()
+            return thin
         looks = self._unseen.union(p for p, until in self._waiting.items() if now >= until)
         self._unseen.clear()
         for peer in looks & self._waiting.keys():
@@ -70,7 +73,7 @@ class Visibility:
 
     def next_deadline(self) -> float | None:
         """Return when to look again, or None."""
-        return min(self._waiting.values(), default=None)
+        return min(self._waiting.values()) if self._waiting else None
 
     def _needs_me(self, peer: PeerId, told: Collection[PeerId], now: float) -> bool:
         """Return whether a neighbour is hardly seen by others unless this node speaks now."""

@@ -1,6 +1,6 @@
 """Floor 2: canonical trees to bytes and back, content hashes and frames."""
 
-from meshcrdt.wire.codec import decode, encode
+from meshcrdt.wire.codec import decode, encode, fingerprint
 from meshcrdt.wire.frames import (
     FRAME_VERSION,
     FrameSplitter,
@@ -20,6 +20,7 @@ __all__ = [
     "decode_frame",
     "encode",
     "encode_frame",
+    "fingerprint",
     "join_frame",
     "prefix",
 ]

@@ -52,6 +52,12 @@ def encode(tree: Tree) -> bytes:
     return data
 
 
+def fingerprint(tree: Tree) -> bytes:
+    """Return bytes that no other tree has, of one that `decode` gave: it needs no check again."""
+    data: bytes = msgpack.packb(tree, use_bin_type=True)
+    return data
+
+
 def encode_list(items: Sequence[bytes]) -> bytes:
     """Return the encoding of a list whose items are encoded already."""
     return b"".join((_list_head(len(items)), *items))
