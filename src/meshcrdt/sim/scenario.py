@@ -18,6 +18,7 @@ from meshcrdt.sim.expect import NOTHING_EXPECTED, Asserted, Bounds
 from meshcrdt.sim.fault_list import NO_FAULTS, Draw, Faults, count, draw, duration, seconds, share
 from meshcrdt.sim.steps import Step
 from meshcrdt.topology.dialer import Discovery
+from meshcrdt.topology.heartbeats import Detection
 
 __all__ = [
     "NODES_MAX",
@@ -146,6 +147,7 @@ class Scenario:
     topology: Topology = Topology.SEED
     islands: int = count(2)
     discovery: Discovery = Discovery.ON
+    detection: Detection = Detection.LINKS
     start_every_s: float = seconds(0.2)
     """The time between the starts of two hosts; zero starts all at once."""
     held_back: int = count()

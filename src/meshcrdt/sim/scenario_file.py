@@ -22,6 +22,7 @@ from meshcrdt.sim.fault_list import Faults
 from meshcrdt.sim.scenario import Pace, Region, RegionLoss, Scenario, Traffic
 from meshcrdt.sim.steps import ACTIONS, Step
 from meshcrdt.topology.dialer import Discovery
+from meshcrdt.topology.heartbeats import Detection
 
 T = TypeVar("T")
 R = TypeVar("R", bound=AttrsInstance)
@@ -46,6 +47,7 @@ CLUSTER = {
     "topology": "topology",
     "islands": "islands",
     "discovery": "discovery",
+    "detection": "detection",
     "start_every": "start_every_s",
     "held_back": "held_back",
     "warm_up": "warm_up_s",
@@ -57,6 +59,8 @@ CLUSTER = {
     "trace": "trace",
 }
 """Key of [cluster] -> field of Scenario; `pace` chooses the limits beside."""
+
+SWITCHES: dict[str, type[Enum]] = {"discovery": Discovery, "detection": Detection}
 
 
 NETWORK = ("latency", "spread", "loss", "jitter", "bandwidth", "region", "between")
@@ -128,9 +132,9 @@ class _Reader:
         values: dict[str, Any] = {"limits": pace.limits, "command_every_s": 0.0}
         for key, value in table.items():
             where = f"cluster.{key}"
-            if key == "discovery":
+            if key in SWITCHES:
                 # TOML calls a switch by words, the code by an enum of words.
-                values[key] = self._of_kind(value, Discovery, where)
+                values[key] = self._of_kind(value, SWITCHES[key], where)
             elif key == "ranges":
                 texts = value if isinstance(value, list) else [value]
                 values["universes"] = tuple(self._of_kind(each, str, where) for each in texts)

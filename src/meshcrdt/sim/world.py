@@ -197,6 +197,7 @@ class World:
             advertise=(SCHEME + host.name,),
             peers=self._seats.peers_of(host.name),
             discovery=self.scenario.discovery,
+            detection=self.scenario.detection,
             domain=DOMAIN,
             limits=self.scenario.limits,
             verify=self._verify,

@@ -16,6 +16,8 @@ from meshcrdt.sim.metrics import Measured
 from meshcrdt.sim.scenario import SIM_LIMITS, Senders, Topology
 from meshcrdt.sim.scenario_file import plain, read_scenario
 from meshcrdt.sim.steps import Churn, Kill, Partition, Shape
+from meshcrdt.topology.dialer import Discovery
+from meshcrdt.topology.heartbeats import Detection
 
 WHOLE = """
 about = "A story."
@@ -29,6 +31,7 @@ start_every = "50ms"
 warm_up = 10
 runs_for = "2m"
 pace = "published"
+detection = "probe"
 ranges = ["10.9.0.0/16"]
 
 [limits]
@@ -83,6 +86,7 @@ def test_a_whole_file_becomes_a_scenario() -> None:
     scenario = read_scenario(WHOLE, name="whole.toml", seed=7)
     assert (scenario.name, scenario.seed, scenario.nodes) == ("whole.toml", 7, 12)
     assert (scenario.topology, scenario.islands) == (Topology.ISLANDS, 3)
+    assert (scenario.discovery, scenario.detection) == (Discovery.OFF, Detection.PROBE)
     assert scenario.limits.ping_interval_s == 1.0
     assert scenario.limits.streams_per_origin_max == 9
     assert scenario.limits.link_silence_s == DEFAULT_LIMITS.link_silence_s
