@@ -59,6 +59,7 @@ class Epochs:
         node.outbox.notice("warning", f"{reason}: this node goes on as after a restart", node.me)
         for link in node.links:
             node.outbox.close(link, reason)
+        node.unicast.copied()
         self._resumed = self._begin(self._next.counter, event.instance)
         core = node.core
         if core is not None:

@@ -98,6 +98,10 @@ class KeylessVault(Vault):
         self._publics = [*self._publics, public][-PAIRS_KEPT:]
         return public
 
+    def clear(self) -> None:
+        """Hold no pair any more."""
+        self._publics = []
+
     def holds(self, public: bytes) -> bool:
         """Return whether that pair was still there."""
         return public in self._publics

@@ -144,6 +144,10 @@ class Unicast:
         """Stop sending a message, without an outcome; unknown ids change nothing."""
         self._pending.pop(message_id, None)
 
+    def copied(self) -> None:
+        """Seal with new keys from now on: another process may have ours, and our ids."""
+        self._seals.renew()
+
     def handle_timeout(self, now: float) -> list[UnicastOutput]:
         """Send again what is due, and give up what is past its deadline."""
         outputs: list[UnicastOutput] = []

@@ -112,6 +112,11 @@ class Vault:
             self._ciphers.popitem(last=False)
         return cipher
 
+    def clear(self) -> None:
+        """Drop all pairs, and what was derived from them."""
+        self._pairs.clear()
+        self._ciphers.clear()
+
     def holds(self, public: bytes) -> bool:
         """Return whether a pair is still there."""
         return public in self._pairs
@@ -169,6 +174,14 @@ class Seals:
             signature = self._identity.sign(STATED, _statement(self._me, self._epoch, public))
             self._own, self._since = (public, signature), now
         return self._own
+
+    def renew(self) -> None:
+        """Drop all keys of this process: a copy of it may hold them, and number texts alike.
+
+        Two texts under one key and number would give both away, and the means to forge more.
+        """
+        self._vault.clear()
+        self._own = None
 
     def ask(self, dest: PeerId, now: float) -> bytes | None:
         """Return the question for a peer's key, or None when it was asked just now."""

@@ -150,3 +150,14 @@ def test_links_are_closed_in_the_turn_that_hears_of_it(pair):
     node = pair.nodes["n1"]
     effects = node.handle(resumed(), pair.now)
     assert {each.link for each in effects if isinstance(each, CloseLink)} == set(node.links)
+
+
+def test_the_keys_of_messages_that_relays_carry_are_dropped(pair):
+    """Both copies would seal on from one number, which is the nonce, under one key."""
+    node = pair.nodes["n2"]
+    seals = node.unicast._seals
+    before, _ = seals._key(pair.now)
+    assert seals._vault.holds(before)
+    pair.give("n2", resumed())
+    assert not seals._vault.holds(before)
+    assert seals._key(pair.now)[0] != before

@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 from unicast_line import EPOCH, Line, peer_id, seals_of
 
+from meshcrdt.base.dice import Dice
 from meshcrdt.base.tree import epoch_tree
 from meshcrdt.errors import MalformedTree
 from meshcrdt.topology.outputs import Acked, Delivered, Failed
+from meshcrdt.topology.unicast import Unicast
 from meshcrdt.topology.unicast_window import Seen, Window
 from meshcrdt.topology.unicast_wire import Code
 from meshcrdt.trust.sealing import ROTATE_S, Seals
@@ -279,3 +281,41 @@ def test_opening_what_was_sealed_for_another_purpose_raises() -> None:
     for head, number in ((b"other", 5), (b"head", 6)):
         with pytest.raises(MalformedTree):
             b.open(peer_id(1), EPOCH, head, number, sealed.body)
+
+
+def sealed_by_a_copy(instance: bytes) -> tuple[object, ...]:
+    """Return the two keys and the number that one of two copies of a process seals with."""
+    line = Line(3)
+    line.send(1, 3, (80, b"before the snapshot"))
+    copied = line.nodes[1]
+    copied._seals._vault.entropy = Dice(instance).raw  # what a copy draws is its own
+    copied.copied()
+    line.passed.clear()
+    line.send(1, 3, (80, instance))
+    assert delivered(line, 3) == [(80, b"before the snapshot"), (80, instance)]
+    assert acked(line) == 2
+    sealed = next(message for _, message in line.passed if message[0] == Code.SEALED)
+    return sealed[6][0], sealed[6][2], sealed[4]
+
+
+def test_no_two_copies_of_a_process_seal_under_one_key_and_number() -> None:
+    assert sealed_by_a_copy(b"first") != sealed_by_a_copy(b"second")
+
+
+def test_copies_that_keep_their_keys_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Unicast, "copied", lambda self: None)
+    assert sealed_by_a_copy(b"first") == sealed_by_a_copy(b"second")
+
+
+def test_what_waits_while_keys_are_dropped_is_sealed_anew_and_arrives() -> None:
+    line = Line(3)
+    line.send(1, 3, (80, "first"))
+    line.relay = lambda number, message: []
+    line.send(1, 3, (80, "waits"))
+    line.nodes[1].copied()
+    line.nodes[3].copied()
+    line.relay = lambda number, message: [message]
+    for _ in range(4):
+        line.tick(0.6)
+    assert delivered(line, 3) == [(80, "first"), (80, "waits")]
+    assert acked(line) == 2
