@@ -17,32 +17,24 @@ from meshcrdt.mesh.arguments import text
 from meshcrdt.mesh.freshness import READ_TIMEOUT_S, Access, Freshness
 from meshcrdt.mesh.receipt import Receipt
 from meshcrdt.mesh.requests import Requests
-from meshcrdt.mesh.values import encode_value, json_value
-from meshcrdt.mesh.watch import ABSENT, Change, ValueWatch, Watch, WatchHub
+from meshcrdt.mesh.schema import Values, VersionedValues
+from meshcrdt.mesh.values import encode_value
+from meshcrdt.mesh.watch import ABSENT, ValueWatch, Watch, WatchHub
 from meshcrdt.node.events import Delete, Mutate, Put, PutMany, Targets
 from meshcrdt.node.outcomes import Written
+from meshcrdt.node.schemas import Agreement
 
 L = TypeVar("L", bound=Lattice)
 
 
-def decode_change(key: bytes, value: bytes | None) -> Change | None:
-    """Return the change as users see it; None for a key that is not text.
+_PLAIN = Values()
+decode_change = _PLAIN.change
+"""A change as users without a schema see it; None for a key that is not text.
 
-    A value that is not JSON came from another program: for users of JSON it is absent.
-    """
-    try:
-        shown = key.decode()
-    except UnicodeDecodeError:
-        return None
-    return Change(shown, ABSENT if value is None else decode_value(value))
-
-
-def decode_value(value: bytes) -> Any:
-    """Return the value of JSON bytes, or ABSENT when they are none."""
-    try:
-        return json_value(value)
-    except UsageError:
-        return ABSENT
+A value that is not JSON came from another program: for users of JSON it is absent.
+"""
+decode_value = _PLAIN.decode
+"""The value of JSON bytes, or ABSENT when they are none."""
 
 
 class MapChannel:
@@ -59,12 +51,16 @@ class MapChannel:
         requests: Requests,
         hub: WatchHub,
         get: Callable[[str, bytes], bytes | None],
+        items: Callable[[str], Mapping[bytes, bytes]],
         access: Access,
+        values: Values,
     ) -> None:
         self.name = text(name, "channel")
+        self._values = values
         self._requests = requests
         self._hub = hub
         self._get = get
+        self._items = items
         self._access = access
 
     async def put(self, key: str, value: Any) -> Receipt:
@@ -74,8 +70,9 @@ class MapChannel:
         changed, NotReady while the node starts or drains, StoreError when the disk failed,
         InMinority when the handle was made with Minority.REFUSE.
         """
-        raw = encode_value(value)
+        encode_value(value)
         self._access.check()
+        raw = self._values.encode(value, await self._values.declare(writing=True))
         written: Written = await self._requests.ask(
             lambda request: Put(request, self.name, _key(key), raw)
         )
@@ -95,11 +92,16 @@ class MapChannel:
         Every node sees all of it or nothing, and so do watchers (see `Watch.whole`). At most
         limits.flush_records_max keys; raises like `put`, with nothing changed.
         """
+        for key, value in changes.items():
+            _key(key)
+            if value is not ABSENT:
+                encode_value(value)
+        self._access.check()
+        version = await self._values.declare(writing=True)
         raw = tuple(
-            (_key(key), None if value is ABSENT else encode_value(value))
+            (_key(key), None if value is ABSENT else self._values.encode(value, version))
             for key, value in changes.items()
         )
-        self._access.check()
         written: Written = await self._requests.ask(
             lambda request: PutMany(request, self.name, raw)
         )
@@ -125,7 +127,7 @@ class MapChannel:
         """
         self._access.check()
         raw = self._get(self.name, _key(key))
-        value = ABSENT if raw is None else decode_value(raw)
+        value = self._values.decode(raw)
         return default if value is ABSENT else value
 
     async def read(
@@ -145,6 +147,7 @@ class MapChannel:
         did not answer or whose writes did not come, when `timeout` seconds have passed.
         """
         _key(key)
+        await self._values.declare()
         await self._access.wait(max_age=max_age, targets=targets, peers=peers, timeout=timeout)
         return self.get(key, default)
 
@@ -155,7 +158,7 @@ class MapChannel:
     def entries(self) -> dict[str, Any]:
         """Return everything this node knows of the channel; raises like `get`."""
         self._access.check()
-        return self._hub.entries(self.name)
+        return self._hub.entries(self.name, decode=self._values.change)
 
     @asynccontextmanager
     async def watch(self, prefix: str = "") -> AsyncIterator[Watch]:
@@ -166,11 +169,42 @@ class MapChannel:
         A watcher that falls more than limits.watch_queue_max changes behind gets Lost(n)
         and a new Snapshot.
         """
-        watch = self._hub.open_map(self.name, text(prefix, "prefix"))
+        wanted = text(prefix, "prefix")
+        await self._values.declare()
+        watch = self._hub.open_map(self.name, wanted, self._values.change)
         try:
             yield watch
         finally:
             self._hub.shut(self.name, watch)
+
+    async def declare(self) -> None:
+        """Let all members know which versions this program reads; see `Schema`.
+
+        The first put, read or watch does it too. Returns when it is durable here, and raises
+        like `put`.
+        """
+        await self._versioned().declare()
+
+    async def retire(self) -> None:
+        """Say that this node does not use the channel any more: nobody waits for it."""
+        await self._versioned().retire()
+
+    def agreement(self) -> Agreement:
+        """Return which version is written now, and which members hold it back."""
+        return self._versioned().agreement()
+
+    def unreadable(self) -> dict[str, str]:
+        """Return why the values of keys are not shown to this program, by key."""
+        return {
+            key.decode(errors="replace"): reason
+            for key, raw in self._items(self.name).items()
+            if (reason := self._values.why_unreadable(raw)) is not None
+        }
+
+    def _versioned(self) -> VersionedValues:
+        if not isinstance(self._values, VersionedValues):
+            raise UsageError(f"channel {self.name!r} was opened without a schema")
+        return self._values
 
 
 class Transaction:

@@ -22,6 +22,7 @@ from meshcrdt.mesh.facade import IpamFacade, NamesFacade, WorkloadsFacade
 from meshcrdt.mesh.freshness import Access, Minority
 from meshcrdt.mesh.notices import NoticeBoard, NoticeWatch
 from meshcrdt.mesh.requests import Requests
+from meshcrdt.mesh.schema import Schema, Values, VersionedValues
 from meshcrdt.mesh.statistics import ShellStatistics
 from meshcrdt.mesh.watch import WatchHub
 from meshcrdt.node.events import Connect, Evict, Force, Forget, Leave
@@ -68,6 +69,7 @@ class Mesh:
         self._check_shell = check_shell
         self._turned = trio.Event()
         self._is_closed = False
+        self._schemas: dict[str, Schema] = {}
 
     # --- who -----------------------------------------------------------------------------
 
@@ -155,11 +157,18 @@ class Mesh:
     # --- what ----------------------------------------------------------------------------
 
     @overload
-    def channel(self, name: str, *, minority: Minority = ...) -> MapChannel: ...
+    def channel(
+        self, name: str, *, minority: Minority = ..., schema: Schema | None = ...
+    ) -> MapChannel: ...
 
     @overload
     def channel(  # type: ignore[overload-overlap]  # ORMap comes first, as at run time
-        self, name: str, lattice: type[ORMap], *, minority: Minority = ...
+        self,
+        name: str,
+        lattice: type[ORMap],
+        *,
+        minority: Minority = ...,
+        schema: Schema | None = ...,
     ) -> MapChannel: ...
 
     @overload
@@ -168,24 +177,42 @@ class Mesh:
     ) -> LatticeChannel[L]: ...
 
     def channel(
-        self, name: str, lattice: type[Any] = ORMap, *, minority: Minority = Minority.ALLOW
+        self,
+        name: str,
+        lattice: type[Any] = ORMap,
+        *,
+        minority: Minority = Minority.ALLOW,
+        schema: Schema | None = None,
     ) -> MapChannel | LatticeChannel[Any]:
         """Return a handle of a channel; the first write declares its type.
 
         ORMap, the default, is a map of JSON values, of any size; any other lattice type is
         one shared value (`lattice` gives a nested ORMap as one). Nothing is checked or
         created before the first write. `minority` is what this handle does while half or more
-        of the members are out of reach; watches go on in any case.
+        of the members are out of reach; watches go on in any case. `schema` says which versions
+        of the values this program reads, the same for all its handles of a channel.
         """
         if lattice is not ORMap:
+            if schema is not None:
+                raise UsageError(f"a schema is of ORMap, not of {lattice!r}")
             return self.lattice(name, lattice, minority=minority)
         return MapChannel(
             name,
             requests=self._requests,
             hub=self._hub,
             get=self.node.get,
+            items=self.node.items,
+            values=self._values(name, schema),
             access=Access(name, self.node, self._requests, minority),
         )
+
+    def _values(self, name: str, schema: Schema | None) -> Values:
+        if schema is None:
+            return Values()
+        known = self._schemas.setdefault(name, schema)
+        if known != schema:
+            raise UsageError(f"channel {name!r} is open here with {known}, not with {schema}")
+        return VersionedValues(name, schema, self.node, self._requests)
 
     def lattice(
         self, name: str, lattice: type[L], *, minority: Minority = Minority.ALLOW

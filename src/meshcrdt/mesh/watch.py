@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from enum import Enum
 from hashlib import blake2b
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 import trio
 from attrs import evolve, field, frozen
@@ -58,13 +58,24 @@ class Lost:
     count: int
 
 
+Decode: TypeAlias = Callable[[bytes, bytes | None], Change | None]
+"""Of a stored key and value: what a watcher is told, or None for a key that is nothing to it."""
+
+
 class Watch:
     """One watcher of a map channel: an async iterator of Snapshot, Change and Lost."""
 
     def __init__(
-        self, snapshot: Callable[[], Mapping[str, Any]], *, prefix: bytes, queue_max: int
+        self,
+        snapshot: Callable[[], Mapping[str, Any]],
+        *,
+        prefix: bytes,
+        queue_max: int,
+        decode: Decode,
     ) -> None:
         self._snapshot = snapshot
+        self.decode = decode
+        """What makes a change for it of a stored key and value."""
         self.prefix = prefix
         """Of the stored keys that it is told of."""
         self._queue_max = queue_max
@@ -176,7 +187,7 @@ class WatchHub:
         *,
         get: Callable[[str, bytes], bytes | None],
         items: Callable[[str], Mapping[bytes, bytes]],
-        decode: Callable[[bytes, bytes | None], Change | None],
+        decode: Decode,
         queue_max: int,
     ) -> None:
         self._get = get
@@ -188,10 +199,13 @@ class WatchHub:
         self._shown: dict[str, dict[bytes, bytes]] = {}
         self._closed = False
 
-    def entries(self, channel: str, prefix: bytes = b"") -> dict[str, Any]:
+    def entries(
+        self, channel: str, prefix: bytes = b"", decode: Decode | None = None
+    ) -> dict[str, Any]:
         """Return the present entries of a map channel whose keys have the prefix, decoded."""
+        read = decode or self._decode
         decoded = (
-            self._decode(key, value)
+            read(key, value)
             for key, value in self._items(channel).items()
             if key.startswith(prefix)
         )
@@ -201,14 +215,19 @@ class WatchHub:
             if change is not None and change.value is not ABSENT
         }
 
-    def open_map(self, channel: str, prefix: str) -> Watch:
+    def open_map(self, channel: str, prefix: str, decode: Decode | None = None) -> Watch:
         """Add a watcher; give it back with `shut`."""
         self._check_open()
         watchers = self._maps.setdefault(channel, set())
         if not watchers:
             self._shown[channel] = {k: _digest(v) for k, v in self._items(channel).items()}
         start = prefix.encode()
-        watch = Watch(lambda: self.entries(channel, start), prefix=start, queue_max=self._queue_max)
+        watch = Watch(
+            lambda: self.entries(channel, start, decode),
+            prefix=start,
+            queue_max=self._queue_max,
+            decode=decode or self._decode,
+        )
         watchers.add(watch)
         return watch
 
@@ -241,7 +260,7 @@ class WatchHub:
         if not watchers:
             return
         shown = self._shown[channel]
-        told: list[tuple[bytes, Change]] = []
+        moved: list[tuple[bytes, bytes | None]] = []
         for key in keys:
             value = self._get(channel, key)
             digest = None if value is None else _digest(value)
@@ -251,12 +270,15 @@ class WatchHub:
                 del shown[key]
             else:
                 shown[key] = digest
-            if any(key.startswith(watch.prefix) for watch in watchers):
-                change = self._decode(key, value)
-                if change is not None:
-                    told.append((key, change))
+            moved.append((key, value))
+        told: dict[Decode, dict[bytes, Change | None]] = {}
         for watch in watchers:
-            mine = [change for key, change in told if key.startswith(watch.prefix)]
+            known = told.setdefault(watch.decode, {})
+            for key, value in moved:
+                if key not in known and key.startswith(watch.prefix):
+                    known[key] = watch.decode(key, value)
+            seen = (known[key] for key, _ in moved if key.startswith(watch.prefix))
+            mine = [change for change in seen if change is not None]
             if mine:
                 last = len(mine) - 1
                 watch.push(tuple(evolve(c, more=last - at) for at, c in enumerate(mine)))

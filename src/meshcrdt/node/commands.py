@@ -14,7 +14,7 @@ from meshcrdt.errors import CapacityError, UsageError
 from meshcrdt.gossip.changes import Change, Drop, Over, Put
 from meshcrdt.gossip.outputs import Committed
 from meshcrdt.ipam.outcomes import Draining, Recovering
-from meshcrdt.node import durable, events, lattices, views
+from meshcrdt.node import durable, events, lattices, schemas, views
 from meshcrdt.node.core import Core
 from meshcrdt.node.outcomes import Done, Failed, FailureKind
 from meshcrdt.node.wiring import Wiring
@@ -97,6 +97,8 @@ def _in_cluster(
             _check_type(node, core, command.channel, command.lattice.__name__)
             change = Put(views.LATTICE_KEY, _mutated(node, core, command), Over.OWN)
             _write_typed(core, wiring, command, command.lattice.__name__, [change])
+        case events.Speak():
+            _speak(node, core, wiring, command)
         case events.Allocate():
             node.patience.expect(command.request, command.deadline)
             outputs = core.ipam.allocate(
@@ -218,6 +220,24 @@ def _write_typed(
         if is_news:
             wiring.write_own(views.CHANNELS, {key: None})
         raise
+
+
+def _speak(node: Node, core: Core, wiring: Wiring, command: events.Speak) -> None:
+    """Say in the directory what this node reads; what is said already may wait for the disk."""
+    views.check_user_channel(command.channel)
+    reads = schemas.check_reads(command.reads)
+    spoken = schemas.news(core.replica, command.channel, reads, command.writes)
+    if spoken is None:
+        _reply_durably(node, command.request)
+        return
+    schemas.check_spoken(core.replica, command.channel)
+
+    def answer(_done: Committed, _now: float) -> None:
+        node.outbox.reply(command.request, Done())
+
+    wiring.write_own(
+        views.DIRECTORY, {schemas.schema_key(command.channel): spoken.encode()}, answer
+    )
 
 
 def _set_workload(core: Core, wiring: Wiring, command: events.SetWorkload) -> object | None:

@@ -158,6 +158,20 @@ class Mutate:
 
 
 @frozen
+class Speak:
+    """Say which schema versions this node reads of a channel, and which it is about to write.
+
+    `reads` is sorted; none says that this node does not use the channel any more. `writes` is
+    0 for a reader. Answered with Done once it is durable here.
+    """
+
+    request: int
+    channel: str
+    reads: tuple[int, ...]
+    writes: int = 0
+
+
+@frozen
 class AwaitReceipt:
     """Ask who holds a write of ours; answered when enough targets do, or at the deadline."""
 
@@ -291,6 +305,7 @@ Command: TypeAlias = (
     | Delete
     | PutMany
     | Mutate
+    | Speak
     | AwaitReceipt
     | AwaitFresh
     | Allocate

@@ -13,7 +13,7 @@ from meshcrdt.base.ids import Epoch, PeerId
 from meshcrdt.base.limits import Limits
 from meshcrdt.gossip.messages import Proof
 from meshcrdt.gossip.quarantine import Offence
-from meshcrdt.node import views
+from meshcrdt.node import schemas, views
 from meshcrdt.node.barrier import Barrier
 from meshcrdt.node.config import NodeConfig
 from meshcrdt.node.core import Core
@@ -89,6 +89,15 @@ class Queries:
         at = now if len(self.topology.members()) <= 1 else replica.in_sync_at()
         states = {origin: self.topology.state(origin) for origin in replica.origins(channel)}
         return None if at is None else max(0.0, now - at), states
+
+    def agreement(self, channel: str, reads: tuple[int, ...]) -> schemas.Agreement:
+        """Return which schema version a writer that reads these writes now; O(members)."""
+        return schemas.agreement(self, channel, reads)
+
+    def has_spoken(self, channel: str, reads: tuple[int, ...], writes: int) -> bool:
+        """Return whether a Speak with this would say nothing new; it may wait for the disk."""
+        core = self.core
+        return core is not None and schemas.news(core.replica, channel, reads, writes) is None
 
     def explain(self, channel: str, key: bytes) -> KeyStory:
         """Return who wrote each held record of a key, how it came here, and which one wins."""
