@@ -56,9 +56,11 @@ if TYPE_CHECKING:
     from meshcrdt.mesh.open import open_mesh
     from meshcrdt.mesh.receipt import Receipt
     from meshcrdt.mesh.recorder import TraceRecorder
+    from meshcrdt.mesh.schema import Schema
     from meshcrdt.mesh.watch import ABSENT, Change, Lost, Snapshot
     from meshcrdt.node.events import Durability, Force, Targets
     from meshcrdt.node.node import Node
+    from meshcrdt.node.schemas import Agreement
     from meshcrdt.ranges.cidr import Cidr
     from meshcrdt.ranges.rangeset import RangeSet
     from meshcrdt.topology.dialer import Discovery
@@ -68,6 +70,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "ABSENT": "mesh.watch",
+    "Agreement": "node.schemas",
     "Allocated": "ipam.outcomes",
     "BoundedCounter": "crdt.bounded",
     "CausalLengthSet": "crdt.clset",
@@ -127,6 +130,7 @@ _HOMES = {
 
 __all__ = [
     "ABSENT",
+    "Agreement",
     "Allocated",
     "BoundedCounter",
     "CausalLengthSet",

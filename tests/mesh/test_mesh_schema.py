@@ -46,8 +46,8 @@ async def test_what_all_read_is_written_and_the_upgrade_comes_by_itself(autojump
         await new.members(at_least=2, timeout=PATIENCE_S)
         v1, v2 = old.channel(NAME, schema=FIRST), new.channel(NAME, schema=SECOND)
         await v1.declare()
-        await until(lambda: v2.agreement().version == 1)
-        assert v2.agreement().held_back_by == (old.peer,)
+        await until(lambda: v2.agreement().held_back_by == (old.peer,))
+        assert v2.agreement().version == 1
         await v2.put("web", WEB)
         assert v2.get("web") == WEB
         await until(lambda: v1.get("web") == "web:80")
@@ -64,10 +64,24 @@ async def test_what_all_read_is_written_and_the_upgrade_comes_by_itself(autojump
         assert v1.entries() == {"db": "db:1"}
 
 
+async def test_a_newcomer_waits_until_it_knows_who_else_there_is(autojump_clock):
+    async with node("n1") as old:
+        v1 = old.channel(NAME, schema=FIRST)
+        await v1.declare()
+        async with node("n2", "mem://n1") as new:
+            await new.ready(timeout=PATIENCE_S)
+            v2 = new.channel(NAME, schema=SECOND)
+            await v2.put("web", WEB)
+            await until(lambda: v1.get("web") == "web:80")
+            await until(lambda: v2.agreement().is_settled)
+            assert v2.agreement().version == 1
+
+
 async def test_who_comes_later_takes_no_version_back(autojump_clock):
     async with node("n1") as new, node("n2", "mem://n1") as old:
         await old.members(at_least=2, timeout=PATIENCE_S)
         v2 = new.channel(NAME, schema=SECOND)
+        await until(lambda: v2.agreement().is_settled)
         await v2.put("web", WEB)
         await old.channel(NAME, schema=FIRST).declare()
         await until(lambda: v2.agreement().held_back_by == (old.peer,))

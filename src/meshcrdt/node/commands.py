@@ -223,13 +223,13 @@ def _write_typed(
 
 
 def _speak(node: Node, core: Core, wiring: Wiring, command: events.Speak) -> None:
-    """Say in the directory what this node reads; what is said already may wait for the disk."""
+    """Say in the directory what this node reads.
+
+    Also when it is said already: that may still wait for the disk, and so does this answer.
+    """
     views.check_user_channel(command.channel)
     reads = schemas.check_reads(command.reads)
-    spoken = schemas.news(core.replica, command.channel, reads, command.writes)
-    if spoken is None:
-        _reply_durably(node, command.request)
-        return
+    spoken = schemas.to_say(core.replica, command.channel, reads, command.writes)
     schemas.check_spoken(core.replica, command.channel)
 
     def answer(_done: Committed, _now: float) -> None:

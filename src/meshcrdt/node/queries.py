@@ -96,8 +96,11 @@ class Queries:
 
     def has_spoken(self, channel: str, reads: tuple[int, ...], writes: int) -> bool:
         """Return whether a Speak with this would say nothing new; it may wait for the disk."""
-        core = self.core
-        return core is not None and schemas.news(core.replica, channel, reads, writes) is None
+        if self.core is None:
+            return False
+        replica = self.core.replica
+        wanted = schemas.to_say(replica, channel, reads, writes)
+        return wanted == schemas.own_spoken(replica, channel)
 
     def explain(self, channel: str, key: bytes) -> KeyStory:
         """Return who wrote each held record of a key, how it came here, and which one wins."""

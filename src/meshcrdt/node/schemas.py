@@ -60,6 +60,9 @@ class Agreement:
     """Members that do not read the highest version that this node reads."""
     apart: tuple[PeerId, ...] = ()
     """Members that read no version that this node reads: they are not waited for."""
+    is_settled: bool = True
+    """False until this node has once held what another member holds: it may not know yet
+    who else there is, and writes the lowest version, or what it wrote before."""
 
 
 def schema_key(channel: str) -> bytes:
@@ -106,7 +109,7 @@ def agreement(node: Queries, channel: str, reads: tuple[int, ...]) -> Agreement:
     Never below what this node wrote before, as long as it reads that. O(members).
     """
     if node.core is None:
-        return Agreement(max(reads))
+        return Agreement(min(reads), is_settled=False)
     replica, key = node.core.replica, schema_key(channel)
     writers = frozenset(replica.origins(channel))
     common, held_back_by, apart = set(reads), [], []
@@ -128,15 +131,20 @@ def agreement(node: Queries, channel: str, reads: tuple[int, ...]) -> Agreement:
     own = own_spoken(replica, channel)
     before = own.writes if own is not None and own.writes in reads else 0
     # Two that share nothing with each other, but each something with us: the lowest serves most.
-    version = max(common, default=min(reads))
-    return Agreement(max(version, before), tuple(held_back_by), tuple(apart))
+    is_settled = replica.in_sync_at() is not None or _is_alone(node)
+    version = max(common, default=min(reads)) if is_settled else min(reads)
+    return Agreement(max(version, before), tuple(held_back_by), tuple(apart), is_settled)
 
 
-def news(replica: Replica, channel: str, reads: tuple[int, ...], writes: int) -> Spoken | None:
-    """Return what this node is to say of a channel, or None when it has said so already."""
+def _is_alone(node: Queries) -> bool:
+    """Return whether there is nobody to hear from: no other member, and nobody to dial."""
+    return len(node.topology.members()) <= 1 and not node.given
+
+
+def to_say(replica: Replica, channel: str, reads: tuple[int, ...], writes: int) -> Spoken:
+    """Return what this node is to say of a channel: what it has written stays said."""
     before = own_spoken(replica, channel)
-    spoken = Spoken(reads, max(writes, before.writes if before else 0))
-    return None if spoken == before else spoken
+    return Spoken(reads, max(writes, before.writes if before else 0))
 
 
 def check_spoken(replica: Replica, channel: str) -> None:
