@@ -8,6 +8,8 @@ from meshcrdt.gossip.changes import Put as Record
 from meshcrdt.node import events, schemas, views
 from meshcrdt.node.outcomes import Done, Failed, FailureKind
 from meshcrdt.node.schemas import Agreement, Spoken, read_spoken, schema_key
+from meshcrdt.sim.replay import unpack
+from meshcrdt.sim.trace import pack
 from meshcrdt.wire import encode
 
 CHANNEL = "acme/routes"
@@ -146,3 +148,8 @@ def test_a_writer_that_does_not_wait_is_caught(three, monkeypatch, broken):
     monkeypatch.setattr(schemas, "agreement", broken)
     with pytest.raises(AssertionError):
         test_who_is_away_counts_and_who_left_does_not(three)
+
+
+def test_a_trace_replays_what_was_said():
+    said = events.Speak(1, CHANNEL, (1, 2), 2)
+    assert unpack(pack(said)) == said
