@@ -56,6 +56,7 @@ async def test_what_all_read_is_written_and_the_upgrade_comes_by_itself(autojump
         assert v2.entries() == {"web": WEB, "db": {"host": "db", "port": 1}}
         await v1.retire()
         await until(lambda: v2.agreement().version == 2)
+        assert v2.agreement().held_back_by == v2.agreement().apart == ()
         await v2.put("web", WEB)
         await until(lambda: "web" in v1.unreadable())
         assert v1.get("web") is None
