@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from attrs import evolve
 
+from meshcrdt.daemon.simulate.files import load_scenario
 from meshcrdt.node import events
 from meshcrdt.sim import Faults, Report, Scenario, World
 from meshcrdt.sim.expect import Bounds
 from meshcrdt.sim.host import Host
-from meshcrdt.sim.metrics import MARK
+from meshcrdt.sim.metrics import MARK, Measured
 from meshcrdt.sim.scenario import Pace, Senders, Topology, Traffic
 from meshcrdt.sim.steps import (
     Burst,
@@ -27,6 +29,7 @@ from meshcrdt.sim.steps import (
     Starve,
     Write,
 )
+from meshcrdt.topology import heartbeats
 from meshcrdt.topology.dialer import Discovery
 
 
@@ -237,3 +240,42 @@ def test_an_embedders_checker_and_commands_and_limits_come_into_the_world() -> N
     assert set(born) == {"n1", "n2", "n3"}
     assert len(heard) == 1
     assert any("read it" in line for line in report.violations)
+
+
+def half_lost(seed: int) -> Measured:
+    """Run what is shipped, for half as long."""
+    scenario = load_scenario("chitchat-loss", seed=seed)
+    report = World(evolve(scenario, duration_s=150.0)).run()
+    assert report.measured.joined_seconds is not None
+    return report.measured
+
+
+def test_half_of_all_is_lost_and_nobody_is_taken_for_dead() -> None:
+    """chitchat's definition: once all know all. Here for more than a minute, not for 30 s."""
+    measured = half_lost(1)
+    assert measured.false_deaths == 0
+    assert measured.joined_seconds < 90.0
+    assert measured.joining_deaths <= 4
+
+
+def test_being_in_a_hurry_where_much_is_lost_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(heartbeats, "PATIENCE_MAX", 1.0)
+    assert half_lost(1).false_deaths > 0
+
+
+def test_a_death_is_judged_once_though_a_newer_one_is_gone() -> None:
+    world = World(Scenario(seed=1, nodes=4, duration_s=60.0, command_every_s=0.0))
+
+    def slander() -> None:
+        node = world.hosts[0].node
+        assert node is not None
+        first, second = (host.identity.peer for host in world.hosts[1:3])
+        node.dead_since[first] = world.clock.now
+        world.deaths.look(world.hosts[0])
+        node.dead_since[second] = world.clock.now + 1.0
+        world.deaths.look(world.hosts[0])
+        del node.dead_since[second]
+        world.deaths.look(world.hosts[0])
+
+    world.clock.at(50.0, slander)
+    assert world.run().measured.false_deaths == 2

@@ -23,6 +23,7 @@ LESS_IS_BETTER = (
     "reached_seconds",
     "converged_seconds",
     "false_deaths",
+    "joining_deaths",
     "bytes_per_node_second",
     "frames_per_node_second",
     "bytes_per_second_busiest",

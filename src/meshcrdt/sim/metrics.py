@@ -7,6 +7,7 @@ Redundancy and last delivery hop as in Leitao et al., "Epidemic Broadcast Trees"
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 
@@ -57,6 +58,8 @@ class Measured:
     digests_equal: bool = False
     false_deaths: int = 0
     no_false_death: bool = True
+    joining_deaths: int = 0
+    """The same, from before everybody had heard of everybody."""
     bytes_per_node_second: float = 0.0
     frames_per_node_second: float = 0.0
     bytes_per_second_busiest: float = 0.0
@@ -212,32 +215,31 @@ class Deaths:
     """Counts hosts that were called dead although nothing was wrong with them."""
 
     def __init__(self, hosts: Sequence[Host], grace_s: float) -> None:
-        self.false: list[str] = []
+        self._false: list[tuple[float, str]] = []
         self.disturbed_at = 0.0
         """When the network last became whole; deaths from before say nothing."""
         self._grace_s = grace_s
         self._by_peer = {host.identity.peer: host for host in hosts}
-        self._known: dict[str, int] = {}
-        self._newest: dict[str, tuple[PeerId, float] | None] = {}
+        self._looked: dict[str, tuple[float, frozenset[PeerId]]] = {}
+        """By host the time of the newest death that was judged, and whose those were."""
 
     def look(self, host: Host) -> None:
         """Look at what a host thinks of the others, where that changed."""
         node = host.node
-        if node is None:
+        if node is None or not node.dead_since:
             return
-        count = len(node.dead_since)
-        if count == self._known.get(host.name, 0):
-            return
-        self._known[host.name] = count
-        seen_before = self._newest.get(host.name)
-        newest = None
-        # Newest first, down to the one that was the newest at the last look.
+        last, judged = self._looked.get(host.name, (-math.inf, frozenset()))
+        newest, now_judged = last, set(judged)
+        # Newest first, down to what was judged before, which may be gone from the table by now.
         for peer, since in reversed(node.dead_since.items()):
-            newest = newest or (peer, since)
-            if (peer, since) == seen_before:
+            if since < last or (since == last and peer in judged):
                 break
+            if since > newest:
+                newest, now_judged = since, set()
+            if since == newest:
+                now_judged.add(peer)
             self._judge(host, peer, since)
-        self._newest[host.name] = newest
+        self._looked[host.name] = newest, frozenset(now_judged)
 
     def _judge(self, host: Host, peer: PeerId, since: float) -> None:
         subject = self._by_peer.get(peer)
@@ -245,7 +247,15 @@ class Deaths:
             return
         at = since - host.ahead_s
         if at >= max(subject.well_since, self.disturbed_at) + self._grace_s:
-            self.false.append(f"t={at:.3f} {host.name} took {subject.name} for dead")
+            self._false.append((at, f"t={at:.3f} {host.name} took {subject.name} for dead"))
+
+    def after(self, joined_at: float | None) -> list[str]:
+        """Return what was wrong once everybody knew everybody; all of it when that never was."""
+        return [text for at, text in self._false if joined_at is None or at >= joined_at]
+
+    def while_joining(self, joined_at: float | None) -> list[str]:
+        """Return what was wrong before: not everybody had heard of everybody yet."""
+        return [text for at, text in self._false if joined_at is not None and at < joined_at]
 
 
 class Gauge:

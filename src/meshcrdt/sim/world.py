@@ -342,8 +342,13 @@ class World:
             **self.gauge.figures(),
             **self.stage.figures(),
             "digests_equal": checkers.converged(self._present()),
-            "false_deaths": len(self.deaths.false),
-            "no_false_death": not self.deaths.false,
+        }
+        joined_at = figures.get("joined_seconds")
+        false = self.deaths.after(joined_at)
+        figures |= {
+            "false_deaths": len(false),
+            "no_false_death": not false,
+            "joining_deaths": len(self.deaths.while_joining(joined_at)),
         }
         for name in ("connected", "converged"):
             if f"{name}_seconds" in figures:

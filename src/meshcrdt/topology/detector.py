@@ -98,6 +98,7 @@ class Detector:
                 near=self.reach.near,
                 condemn=self.reach.bar,
                 acquit=self._acquit,
+                patience=links.patience,
             ),
         )
         self.swim = Swim(

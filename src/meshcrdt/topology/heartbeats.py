@@ -15,8 +15,10 @@ The end that dialled asks a little sooner than the other, so that both seldom as
 
 In both, a ping without an answer is repeated soon and often, so that a lost frame costs no
 link, and the second one says that the peer is in doubt: others are asked for it while the
-link still has time. Each ping carries a prefix of the sender's roots, so that two nodes
-which agree pay nothing else to know it. Every event costs O(1), timers O(log links).
+link still has time. A link that loses pings, and answers later ones, is given as many tries
+as make it unlikely that all are lost; one that is cut is not. Each ping carries a prefix of the
+sender's roots, so that two nodes which agree pay nothing else to know it. Every event costs
+O(1), timers O(log links).
 """
 
 from __future__ import annotations
@@ -51,6 +53,11 @@ RETRIES = 4
 RETRY_MIN_S = 0.05
 PROBED_MAX = 7
 JITTER = 0.03
+LOSS_WEIGHT = 0.1
+"""Share of the newest ping in what is believed of a link's losses."""
+FALSE_END = 1e-6
+"""How seldom a link may be closed although its peer lives, by losses alone."""
+PATIENCE_MAX = 4.0
 
 
 class Detection(Enum):
@@ -96,6 +103,31 @@ class Beat:
     shown_at: float = 0.0
     """When a root was last shown on it, ours or the other end's."""
     wakes_at: float = 0.0
+    answered: int = 0
+    """The number of the last ping that was answered."""
+    lost: float = 0.0
+    """Share of pings that brought no answer although later ones did."""
+
+    def answer(self, number: int) -> None:
+        """Note which ping was answered: those between it and the last one were lost.
+
+        A link that is cut answers none, and so says nothing here: only one that goes on can.
+        """
+        missed = (number - self.answered - 1) % NUMBERS
+        if missed >= NUMBERS // 2:
+            return  # an answer that another one overtook
+        self.answered = number
+        for _ in range(missed):
+            self.lost += LOSS_WEIGHT * (1.0 - self.lost)
+        self.lost -= LOSS_WEIGHT * self.lost
+
+    @property
+    def patience(self) -> float:
+        """How many times longer than on a good link silence must last to mean something."""
+        if self.lost < FALSE_END ** (1.0 / (RETRIES + 1)):
+            return 1.0
+        pings = math.log(FALSE_END) / math.log(min(self.lost, 0.99))
+        return min(PATIENCE_MAX, pings / (RETRIES + 1))
 
     def hear(self, now: float) -> None:
         """Note that something came in."""
@@ -151,6 +183,15 @@ class Heartbeats:
         asked_s = 0.0 if detection is Detection.PROBE else limits.ping_interval_s
         self._retry_s = max(RETRY_MIN_S, (limits.link_silence_s - asked_s) / RETRIES)
 
+    def losses(self) -> float:
+        """Return what a new link is to be believed to lose: what the others do. O(links)."""
+        return sum(beat.lost for beat in self._beats.values()) / max(1, len(self._beats))
+
+    def patience(self) -> float:
+        """Return how many times longer than on good links anything takes here. O(links)."""
+        every = [beat.patience for beat in self._beats.values()]
+        return sum(every) / len(every) if every else 1.0
+
     def ping(self, beat: Beat, now: float) -> ToLink:
         """Return a ping, and expect its answer."""
         beat.number = (beat.number + 1) % NUMBERS
@@ -179,6 +220,7 @@ class Heartbeats:
             return pong
         sent_at = beat.pings.pop(message.number, None)
         if sent_at is not None:
+            beat.answer(message.number)
             sample = max(0.0, now - sent_at)
             old = sample if beat.rtt_s is None else beat.rtt_s
             beat.rtt_s = old + RTT_WEIGHT * (sample - old)
@@ -218,10 +260,14 @@ class Heartbeats:
     def _ends_at(self, beat: Beat) -> float:
         """Return when a link that stays silent is closed."""
         if self._detection is Detection.LINKS:
-            return beat.heard_at + self._limits.link_silence_s
+            return beat.heard_at + self.silence_s(beat)
         if beat.asked_at is None:
             return math.inf
-        return beat.asked_at + self._limits.link_silence_s
+        return beat.asked_at + self.silence_s(beat)
+
+    def silence_s(self, beat: Beat) -> float:
+        """Return for how long a link must be silent to be closed: longer where it loses much."""
+        return beat.patience * self._limits.link_silence_s
 
     def _asks_at(self, beat: Beat) -> float:
         """Return when a link that stays silent is asked next, at the latest."""

@@ -147,6 +147,7 @@ class Links:
             heard_at=now,
             pinged_at=now,
             rtt_at=now,
+            lost=self._heartbeats.losses(),
         )
         self._entries[link] = entry
         siblings = self._by_peer.setdefault(peer, [])
@@ -211,13 +212,20 @@ class Links:
                 self._silent_closed_total += 1
                 self._remove(entry)
                 silent.append(entry)
-                reason = f"silent for {self._limits.link_silence_s:g} s"
-                outputs.append(CloseLink(entry.link, reason))
+                outputs.append(CloseLink(entry.link, self.silence(entry)))
                 continue
             if action is Action.ASK_AGAIN and self._chosen.get(entry.peer) == entry.link:
                 doubted.append(entry.peer)
             outputs.append(self._heartbeats.ping(entry, now))
         return Silence(tuple(silent), tuple(doubted)), outputs
+
+    def patience(self) -> float:
+        """Return how many times longer than on good links anything takes: 1.0 where none loses."""
+        return self._heartbeats.patience()
+
+    def silence(self, entry: LinkEntry) -> str:
+        """Return one line that says for how long a link was silent to be closed."""
+        return f"silent for {self._heartbeats.silence_s(entry):.3g} s"
 
     def ask(self, peer: PeerId, now: float) -> list[TopologyOutput]:
         """Ping a peer now on the link that speaks for it: somebody wants to know of it."""

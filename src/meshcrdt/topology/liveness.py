@@ -81,13 +81,18 @@ class LivenessStatistics:
     left: int
 
 
+def _good_links() -> float:
+    return 1.0
+
+
 @frozen
 class Surroundings:
     """What liveness must know of the rest.
 
     `members`: the directory. `advertised`: the last word in a peer's advert, or None.
     `near`: whether a path of links leads to a peer. `condemn`: takes a peer that must be
-    taken for gone out of the graph; `acquit`: puts it back.
+    taken for gone out of the graph; `acquit`: puts it back. `patience`: how many times longer
+    than on good links an answer may take.
     """
 
     members: Mapping[PeerId, MemberRecord]
@@ -95,6 +100,7 @@ class Surroundings:
     near: Callable[[PeerId], bool]
     condemn: Callable[[PeerId], None]
     acquit: Callable[[PeerId], None]
+    patience: Callable[[], float] = _good_links
 
 
 class Liveness:
@@ -354,13 +360,14 @@ class Liveness:
         since, deadly = subject.against_since, subject.deadly_since
         if since is None:
             raise InternalError("nothing speaks against a peer that is judged for it")
+        dead_after_s = limits.dead_after_s * self._around.patience()
         dead_at = math.inf
         if deadly is not None:
-            refuted_by = deadly + REFUTE_SHARE * limits.dead_after_s
-            dead_at = max(since + limits.dead_after_s, refuted_by)
+            refuted_by = deadly + REFUTE_SHARE * dead_after_s
+            dead_at = max(since + dead_after_s, refuted_by)
         if now >= dead_at:
             subject.state = PeerState.DEAD
-            subject.reason = f"unreachable for {limits.dead_after_s:g} s: {why}"
+            subject.reason = f"unreachable for {dead_after_s:.3g} s: {why}"
             return None
         suspect_at = since + max(grace_s, limits.suspect_after_s)
         if now >= suspect_at or subject.state in (PeerState.SUSPECT, PeerState.DEAD):

@@ -280,7 +280,7 @@ class Topology(Reading):
         for peer in silence.doubted:
             self._detector.doubted(peer, now)
         for entry in silence.lost:
-            self._lost(entry, f"silent for {self._limits.link_silence_s:g} s", now)
+            self._lost(entry, self._links.silence(entry), now)
         return outputs + self._conclude(now)
 
     def next_deadline(self) -> float | None:
