@@ -10,25 +10,6 @@ from attrs import frozen
 from meshcrdt.errors import UsageError
 from meshcrdt.sim.result import FORMAT
 
-LESS_IS_BETTER = (
-    "missed",
-    "redundancy",
-    "hops",
-    "seconds",
-    "seconds_mean",
-    "seconds_p99",
-    "joined_seconds",
-    "noticed_seconds",
-    "connected_seconds",
-    "reached_seconds",
-    "converged_seconds",
-    "false_deaths",
-    "joining_deaths",
-    "bytes_per_node_second",
-    "frames_per_node_second",
-    "bytes_per_second_busiest",
-)
-
 
 @frozen
 class Row:

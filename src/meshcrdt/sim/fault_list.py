@@ -8,8 +8,9 @@ people, with those that only a real host can show.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import Enum
-from typing import Any
+from typing import Any, TypeAlias
 
 from attrs import evolve, field, frozen, validators
 
@@ -18,6 +19,9 @@ from meshcrdt.base.dice import Dice
 _share = validators.and_(validators.ge(0.0), validators.le(1.0))
 _not_negative: Any = validators.ge(0)
 _positive: Any = validators.gt(0)
+
+_Roll: TypeAlias = "tuple[float, float] | list[float]"
+"""A range to draw from, whole numbers when both its ends are; or some values to choose from."""
 
 
 def share(default: float = 0.0) -> Any:
@@ -145,13 +149,6 @@ class Faults:
     """Links of `strangers` processes that are no members come to one host, and say nonsense."""
     strangers: int = count(50)
 
-    @property
-    def voids_promises(self) -> bool:
-        """Return True when a disk may go back on what it confirmed."""
-        return bool(
-            self.lost_share or self.rollback_every_s or self.wipe_every_s or self.clone_every_s
-        )
-
 
 NO_FAULTS = Faults()
 
@@ -167,43 +164,11 @@ def draw(dice: Dice, which: Draw) -> Faults:
 
 
 def _classic(dice: Dice) -> Faults:
+    """Draw from what is classic, from one dice: what is drawn depends on everything before it."""
     faults = NO_FAULTS
-    if dice.chance(0.5):
-        faults = evolve(faults, loss=dice.uniform(0.0, 0.2))
-    if dice.chance(0.4):
-        faults = evolve(faults, duplicate=dice.uniform(0.0, 0.2))
-    if dice.chance(0.4):
-        faults = evolve(faults, reorder=dice.uniform(0.0, 0.3))
-    if dice.chance(0.5):
-        faults = evolve(faults, jitter_s=dice.uniform(0.0, 0.5))
-    if dice.chance(0.6):
-        faults = evolve(
-            faults,
-            partition_every_s=dice.uniform(40.0, 150.0),
-            partition_for_s=dice.uniform(5.0, 100.0),
-            one_way=dice.choice([0.0, 0.3, 1.0]),
-        )
-    if dice.chance(0.4):
-        faults = evolve(faults, link_reset_every_s=dice.uniform(5.0, 60.0))
-    if dice.chance(0.6):
-        faults = evolve(
-            faults,
-            crash_every_s=dice.uniform(30.0, 150.0),
-            down_for_s=dice.uniform(0.1, 60.0),
-            torn_share=dice.choice([0.0, 0.5, 1.0]),
-        )
-    if dice.chance(0.4):
-        faults = evolve(
-            faults,
-            disk_s=dice.uniform(0.001, 0.2),
-            disk_stall_share=dice.uniform(0.0, 0.05),
-        )
-    if dice.chance(0.3):
-        faults = evolve(
-            faults,
-            pause_every_s=dice.uniform(60.0, 200.0),
-            pause_for_s=dice.uniform(1.0, 30.0),
-        )
+    for chance, rolls in _CLASSIC:
+        if dice.chance(chance):
+            faults = _drawn(dice, faults, rolls)
     return faults
 
 
@@ -212,18 +177,52 @@ def _rest(dice: Dice, faults: Faults) -> Faults:
     for name, chance, rolls in _REST:
         own = dice.fork(name)
         if own.chance(chance):
-            drawn: dict[str, Any] = {key: _roll(own, *roll) for key, roll in rolls.items()}
-            faults = evolve(faults, **drawn)
+            faults = _drawn(own, faults, rolls)
     return faults
 
 
-def _roll(dice: Dice, low: float, high: float) -> float | int:
+def _drawn(dice: Dice, faults: Faults, rolls: Mapping[str, _Roll]) -> Faults:
+    drawn: dict[str, Any] = {name: _roll(dice, roll) for name, roll in rolls.items()}
+    return evolve(faults, **drawn)
+
+
+def _roll(dice: Dice, roll: _Roll) -> float | int:
+    if isinstance(roll, list):
+        return dice.choice(roll)
+    low, high = roll
     if isinstance(low, int) and isinstance(high, int):
         return dice.integer(low, high)
     return dice.uniform(low, high)
 
 
-_REST: tuple[tuple[str, float, dict[str, tuple[float, float]]], ...] = (
+_CLASSIC: tuple[tuple[float, Mapping[str, _Roll]], ...] = (
+    (0.5, {"loss": (0.0, 0.2)}),
+    (0.4, {"duplicate": (0.0, 0.2)}),
+    (0.4, {"reorder": (0.0, 0.3)}),
+    (0.5, {"jitter_s": (0.0, 0.5)}),
+    (
+        0.6,
+        {
+            "partition_every_s": (40.0, 150.0),
+            "partition_for_s": (5.0, 100.0),
+            "one_way": [0.0, 0.3, 1.0],
+        },
+    ),
+    (0.4, {"link_reset_every_s": (5.0, 60.0)}),
+    (
+        0.6,
+        {
+            "crash_every_s": (30.0, 150.0),
+            "down_for_s": (0.1, 60.0),
+            "torn_share": [0.0, 0.5, 1.0],
+        },
+    ),
+    (0.4, {"disk_s": (0.001, 0.2), "disk_stall_share": (0.0, 0.05)}),
+    (0.3, {"pause_every_s": (60.0, 200.0), "pause_for_s": (1.0, 30.0)}),
+)
+"""How often it is drawn, and the rolls of each intensity, in the order in which they are rolled."""
+
+_REST: tuple[tuple[str, float, Mapping[str, _Roll]], ...] = (
     ("spikes", 0.2, {"spike": (0.0, 0.02), "spike_s": (1.0, 30.0)}),
     ("corrupt", 0.15, {"corrupt": (0.0, 0.002)}),
     ("minority", 0.15, {"minority_every_s": (60.0, 200.0)}),

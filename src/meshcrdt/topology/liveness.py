@@ -250,10 +250,6 @@ class Liveness:
         """Return all peers that have a state of their own: members, and linked strangers."""
         return frozenset({*self._subjects, *self._around.members} - {self._me})
 
-    def in_state(self, state: PeerState) -> frozenset[PeerId]:
-        """Return all such peers in a state: O(N), for people."""
-        return frozenset(peer for peer in self.known() if self.state(peer) is state)
-
     def check(self) -> None:
         """Raise InternalError when a state and what it rests on disagree."""
         for peer, subject in self._subjects.items():

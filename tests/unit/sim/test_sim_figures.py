@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from meshcrdt.errors import UsageError
 from meshcrdt.sim import Scenario
 from meshcrdt.sim.compare import compare, figures_of, together
 from meshcrdt.sim.expect import Bounds, judge
-from meshcrdt.sim.metrics import MARK, Measured, marked
+from meshcrdt.sim.metrics import MARK, Deaths, Measured, marked
 from meshcrdt.sim.report import Report
 from meshcrdt.sim.result import result
 
@@ -93,4 +94,37 @@ def test_a_message_is_recognised_among_any_bytes() -> None:
     assert [found[1] for found in MARK.finditer(b"\x00" + value + b"~1~" + marked(3, 0))] == [
         b"00000017",
         b"00000003",
+    ]
+
+
+def test_each_false_death_is_counted_once_whichever_is_taken_back() -> None:
+    hosts: list[Any] = [
+        SimpleNamespace(
+            name=name,
+            identity=SimpleNamespace(peer=name.encode()),
+            node=SimpleNamespace(dead_since={}),
+            ahead_s=0.0,
+            well_since=0.0,
+        )
+        for name in ("n1", "n2", "n3", "n4")
+    ]
+    looking, since = hosts[0], hosts[0].node.dead_since
+    deaths = Deaths(hosts, grace_s=1.0)
+    since.update({b"n2": 5.0, b"n3": 6.0})
+    deaths.look(looking)
+    deaths.look(looking)
+    assert len(deaths.after(None)) == 2
+    del since[b"n3"]  # the newest: what is older than it has been counted
+    deaths.look(looking)
+    assert len(deaths.after(None)) == 2
+    del since[b"n2"]
+    since[b"n4"] = 7.0  # another in its place, so that there are as many as before
+    deaths.look(looking)
+    since[b"n3"] = 8.0  # and one for the second time
+    deaths.look(looking)
+    assert [line.split(" took ")[1] for line in deaths.after(None)] == [
+        "n3 for dead",
+        "n2 for dead",
+        "n4 for dead",
+        "n3 for dead",
     ]

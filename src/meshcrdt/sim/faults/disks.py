@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 SNAPSHOT_AGE_S = 40.0
 MEETING_S = 20.0
 """How long a host whose disk went back is linked to a peer before its users ask again."""
-RESTART_S = 1.0
 
 
 Act: TypeAlias = "Callable[[World, Host, Dice], None]"
