@@ -81,11 +81,13 @@ class Epochs:
             # Nothing was signed yet: a cluster that is entered later is entered under this.
             node.epoch = epoch
             node.topology.reepoch(epoch)
+            node.unicast.reepoch(epoch)
             return
         node.epoch = epoch
         core.replica.reepoch(epoch)
         core.ipam.reepoch(epoch)
         node.topology.reepoch(epoch)
+        node.unicast.reepoch(epoch)
         node.chamber.epoch_opened(core)
         node.presence.write_member(epoch)
         node.presence.write_advert()

@@ -144,12 +144,23 @@ class Unicast:
         """Stop sending a message, without an outcome; unknown ids change nothing."""
         self._pending.pop(message_id, None)
 
+    def reepoch(self, epoch: Epoch) -> None:
+        """Go on under a higher epoch: a copy of this process may use the same ids under this one.
+
+        What waits is sent again under it, and may so be delivered twice, which at least once allows.
+        """
+        self._epoch = epoch
+        self._seals.reepoch(epoch)
+        for pending in self._pending.values():
+            pending.sealed = None
+
     def copied(self) -> None:
         """Seal with new keys from now on: another process may have ours, and our ids."""
         self._seals.renew()
 
     def handle_timeout(self, now: float) -> list[UnicastOutput]:
         """Send again what is due, and give up what is past its deadline."""
+        self._seals.expire(now)
         outputs: list[UnicastOutput] = []
         while self._due and self._due[0][0] <= now:
             _, message_id = heapq.heappop(self._due)
@@ -158,10 +169,12 @@ class Unicast:
         return outputs
 
     def next_deadline(self) -> float | None:
-        """Return when the next repeat or deadline is due, or None."""
+        """Return when the next repeat, deadline or end of a key is due, or None."""
         while self._due and self._due[0][1] not in self._pending:
             heapq.heappop(self._due)
-        return self._due[0][0] if self._due else None
+        expires_at = self._seals.next_deadline()
+        times = (self._due[0][0] if self._due else None, expires_at)
+        return min((at for at in times if at is not None), default=None)
 
     def _attempt(self, message_id: int, now: float) -> list[UnicastOutput]:
         """Give up, or send once and plan the next look at this message."""

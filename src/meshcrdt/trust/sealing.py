@@ -161,6 +161,8 @@ class Seals:
         self._own: tuple[bytes, bytes] | None = None
         """Our public half in use, and our signature of it."""
         self._since = 0.0
+        self._is_used = False
+        """Whether anything was sealed, opened or said with our pair since it was made."""
         self._theirs: OrderedDict[PeerId, bytes] = OrderedDict()
         self._asked: OrderedDict[PeerId, tuple[bytes, float]] = OrderedDict()
         self._questions = 0
@@ -173,6 +175,7 @@ class Seals:
             public = self._vault.fresh()
             signature = self._identity.sign(STATED, _statement(self._me, self._epoch, public))
             self._own, self._since = (public, signature), now
+        self._is_used = True
         return self._own
 
     def renew(self) -> None:
@@ -182,6 +185,25 @@ class Seals:
         """
         self._vault.clear()
         self._own = None
+
+    def reepoch(self, epoch: Epoch) -> None:
+        """Go on under another epoch, with other keys: what is sealed again has another head."""
+        self.renew()
+        self._epoch = epoch
+
+    def expire(self, now: float) -> None:
+        """Replace a pair whose hour is over; one that nobody used goes without another."""
+        if self._own is None or now < self._since + ROTATE_S:
+            return
+        if self._is_used:
+            self._key(now)
+            self._is_used = False
+        else:
+            self.renew()
+
+    def next_deadline(self) -> float | None:
+        """Return when `expire` is due, or None."""
+        return None if self._own is None else self._since + ROTATE_S
 
     def ask(self, dest: PeerId, now: float) -> bytes | None:
         """Return the question for a peer's key, or None when it was asked just now."""
@@ -274,6 +296,7 @@ class Seals:
         confirmed = self._vault.seal(mine, theirs, purpose, number, head, b"")
         if confirmed is None:
             raise InternalError("what was opened with a key cannot be confirmed with it")
+        self._is_used = True
         return decode(opened), confirmed
 
     def _check(

@@ -6,6 +6,7 @@ import pytest
 from unicast_line import EPOCH, Line, peer_id, seals_of
 
 from meshcrdt.base.dice import Dice
+from meshcrdt.base.ids import Epoch
 from meshcrdt.base.tree import epoch_tree
 from meshcrdt.errors import MalformedTree
 from meshcrdt.topology.outputs import Acked, Delivered, Failed
@@ -174,6 +175,64 @@ def test_keys_are_replaced_and_what_is_on_its_way_still_opens() -> None:
     line.got.clear()
     line.do(3, line.nodes[3].received(peer_id(2), first, line.now))
     assert delivered(line, 3) == []
+
+
+def halves(line: Line, number: int) -> set[bytes]:
+    return set(line.nodes[number]._seals._vault._pairs)
+
+
+def test_no_private_half_is_older_than_two_hours_whoever_is_silent() -> None:
+    """One end only sends, the other only receives; then both say nothing for a day."""
+    line = Line(3)
+    line.send(1, 3, (80, "a"))
+    first = halves(line, 1) | halves(line, 3)
+    for minute in range(150):
+        line.tick(60.0)
+        if minute % 10 == 0:
+            line.send(1, 3, (80, minute))
+            line.tick(1.0)
+    assert not (halves(line, 1) | halves(line, 3)) & first
+    assert acked(line) == 16
+    for _ in range(3):
+        line.tick(ROTATE_S)
+    assert halves(line, 1) == halves(line, 3) == set()
+    assert line.nodes[3].next_deadline() is None
+    line.send(1, 3, (80, "z"))
+    for _ in range(3):
+        line.tick(1.0)
+    assert delivered(line, 3)[-1] == (80, "z")
+
+
+def second_copy() -> tuple[Line, list[object]]:
+    """Two copies of node 1 go on from one moment; each takes an epoch of its own and writes."""
+    line = Line(3)
+    line.send(1, 3, (80, "before"))
+    one = line.nodes[1]
+    line.start(1)
+    other = line.nodes[1]
+    other._next_id = one._next_id
+    other._seals._vault.entropy = Dice(b"the system's, and so another").raw
+    for number, (twin, text) in enumerate(((one, "one"), (other, "other")), start=2):
+        line.nodes[1] = twin
+        twin.copied()
+        twin.reepoch(Epoch(2, bytes([number]) * 8))
+        line.send(1, 3, (80, text))
+        for _ in range(3):
+            line.tick(1.0)
+    return line, delivered(line, 3)
+
+
+def test_what_a_copy_of_a_process_sends_is_no_repeat_of_what_the_other_sent() -> None:
+    line, got = second_copy()
+    assert got == [(80, "before"), (80, "one"), (80, "other")]
+    assert acked(line) == 3
+
+
+def test_going_on_under_the_same_epoch_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Unicast, "reepoch", lambda self, epoch: None)
+    line, got = second_copy()
+    assert (80, "other") not in got
+    assert acked(line) == 3, "acknowledged, and lost"
 
 
 def test_without_an_answer_to_the_question_for_a_key_it_fails_in_time_and_says_so() -> None:
