@@ -147,7 +147,7 @@ class Unicast:
     def reepoch(self, epoch: Epoch) -> None:
         """Go on under a higher epoch: a copy of this process may use the same ids under this one.
 
-        What waits is sent again under it, and may so be delivered twice, which at least once allows.
+        What waits is sent again under it, and may be delivered twice: at least once allows that.
         """
         self._epoch = epoch
         self._seals.reepoch(epoch)

@@ -33,8 +33,8 @@ def told(world: World, here: int, there: int, since: float) -> list[PeerState]:
     ]
 
 
-def test_nobody_healthy_is_declared_dead_while_a_quarter_starves_and_half_is_lost():
-    """chitchat's scenario, with a quarter of the nodes short of CPU besides."""
+def test_weave_3607_nobody_healthy_is_dead_while_a_quarter_starves_and_half_is_lost():
+    """chitchat's scenario, with a quarter of the nodes short of CPU besides, as in weave#3607."""
     world = World()
     cluster(world)
     dice = Dice(b"bad luck")
