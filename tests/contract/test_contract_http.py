@@ -11,9 +11,11 @@ from urllib.parse import quote
 import pytest
 import trio
 from attrs import evolve, frozen
-from trio.testing import wait_all_tasks_blocked
+from trio.testing import MockClock, wait_all_tasks_blocked
 
+from meshcrdt.base.ids import Dot, PeerId
 from meshcrdt.base.limits import DEFAULT_LIMITS
+from meshcrdt.crdt import GCounter
 from meshcrdt.daemon import values
 from meshcrdt.daemon.config import load_settings
 from meshcrdt.daemon.context import Control, Daemon
@@ -27,6 +29,7 @@ from meshcrdt.daemon.workloads.targets import Place
 from meshcrdt.ipam import outcomes
 from meshcrdt.mesh.birth import Security
 from meshcrdt.mesh.open import open_mesh
+from meshcrdt.node.explain import KeyStory, RecordStory, Verdict
 from meshcrdt.node.views import NODE_CHANNELS
 
 DOCUMENT: Any = openapi_document()
@@ -365,6 +368,104 @@ async def test_channels(api: Api) -> None:
         assert (await api.holds("DELETE", path)).status == 204
     assert (await api.holds("GET", path)).status == 404
     assert (await api.holds("GET", "/v1/channels/empty")).json == {"entries": {}}
+
+
+async def test_a_story_tells_who_wrote_a_key_and_from_whom_it_came(
+    api: Api, autojump_clock: MockClock
+) -> None:
+    secret = b"s" * 32
+    async with (
+        open_mesh(name="n1", listen=["mem://n1"], secret=secret) as n1,
+        open_mesh(name="n2", peers=["mem://n1"], secret=secret) as n2,
+    ):
+        await n1.members(at_least=2, timeout=30)
+        await n2.members(at_least=2, timeout=30)
+        receipt = await n2.channel("acme/things").put("k/1", [80])
+        await receipt.reached(timeout=30)
+        path = "/v1/channels/acme%2Fthings/k%2F1/explain"
+        daemon = evolve(api.daemon, mesh=n1)
+        there = Api(make_app(daemon), daemon)
+        (before,) = (await there.holds("GET", path)).json["records"]
+        autojump_clock.jump(50)
+        story = (await there.holds("GET", path)).json
+        (record,) = story.pop("records")
+        assert story == {"channel": "acme/things", "key": "k/1", "type": "ormap-lww"}
+        assert record.pop("age_s") == pytest.approx(before["age_s"] + 50, abs=1)
+        assert "highest (counter, origin)" in record.pop("reason")
+        writer = {"peer": str(n2.peer), "name": "n2"}
+        assert record == {
+            "writer": writer,
+            "epoch": str(receipt.epoch),
+            "seq": n1.explain("acme/things", "k/1").records[0].dot.seq,
+            "value": [80],
+            "source": "neighbour",
+            "from": writer,
+            "verdict": "wins",
+            "superseded_by": [],
+        }
+        own_daemon = evolve(api.daemon, mesh=n2)
+        own = await Api(make_app(own_daemon), own_daemon).holds("GET", path)
+        (record,) = own.json["records"]
+        assert (record["source"], record["from"], record["writer"]) == ("own", None, writer)
+
+
+async def test_a_story_has_every_verdict_and_no_clock(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mesh = api.daemon.mesh
+    stranger = PeerId(b"x" * 16)
+    mine = RecordStory(
+        origin=mesh.peer,
+        dot=Dot(mesh.peer, mesh.epoch, 7),
+        value=b"no JSON",
+        counter=3,
+        from_peer=None,
+        arrived_at=trio.current_time() - 20,
+        superseded_by=(stranger,),
+        verdict=Verdict.SUPERSEDED,
+        reason="why",
+    )
+    cancel = evolve(mine, origin=stranger, value=None, superseded_by=(), arrived_at=1e12)
+    records = (mine, *(evolve(cancel, verdict=verdict) for verdict in Verdict))
+    monkeypatch.setattr(
+        mesh, "explain", lambda channel, key: KeyStory(channel, key.encode(), None, records)
+    )
+    shown = (await api.holds("GET", "/v1/channels/c/k/explain")).json["records"]
+    first, others = shown[0], shown[1:]
+    assert 20 <= first["age_s"] < 30
+    assert (first["seq"], first["bytes"]) == (7, b"no JSON".hex())
+    assert first["superseded_by"] == [{"peer": str(stranger), "name": None}]
+    assert {other["verdict"] for other in others} == {verdict.value for verdict in Verdict}
+    for other in others:
+        assert (other["source"], other["age_s"]) == ("disk", 0)
+        assert not {"value", "bytes", "arrived_at"} & set(other)
+
+
+async def test_a_story_of_nothing_is_404_and_names_what_is_there(api: Api) -> None:
+    nothing = await api.holds("GET", "/v1/channels/acme/k/explain")
+    assert (nothing.status, nothing.headers["content-type"]) == (404, "application/problem+json")
+    assert nothing.json["detail"] == "channel 'acme' is not known here: no channel is known yet"
+    await api.holds("PUT", "/v1/channels/b/k", 1)
+    mesh = api.daemon.mesh
+    await mesh.channel("hits", GCounter).update(lambda count: count.increment(mesh.peer, 2))
+    whole = (await api.holds("GET", "/v1/channels/hits/%00/explain")).json
+    assert (whole["key"], whole["type"]) == (None, "GCounter")
+    assert [record["verdict"] for record in whole["records"]] == ["joined"]
+    for target, detail in (
+        ("acme/k", "channel 'acme' is not known here: 'b', 'hits' can be asked about"),
+        ("b/other", "channel 'b' holds no record of key 'other'"),
+        ("b/%00", "channel 'b' is a map: one of its keys is expected"),
+        ("hits/k", "key 'k': channel 'hits' is one GCounter without keys"),
+    ):
+        answer = await api.holds("GET", f"/v1/channels/{target}/explain")
+        assert answer.status == 404
+        assert answer.json["detail"].startswith(detail)
+    for target in ("names/web", "~adjacency/k", "b/%01", "b/%FF"):
+        assert (await api.holds("GET", f"/v1/channels/{target}/explain")).status == 400
+    for number in range(9):
+        await api.holds("PUT", f"/v1/channels/c{number}/k", 1)
+    many = await api.holds("GET", "/v1/channels/acme/k/explain")
+    assert many.json["detail"].endswith("'c6' and 3 more can be asked about")
 
 
 async def test_names(api: Api) -> None:

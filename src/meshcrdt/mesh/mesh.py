@@ -233,7 +233,7 @@ class Mesh:
         """Return why a key reads as it does here: every held record, and which one wins.
 
         Values are the stored bytes. A channel of another type than ORMap has all its records
-        under the key "\\0".
+        under the key "\\0". `record.age_s(trio.current_time())` is how long it has been here.
         """
         return self.node.explain(text(channel, "channel"), text(key, "key").encode())
 

@@ -55,6 +55,14 @@ class RecordStory:
     verdict: Verdict
     reason: str
 
+    def age_s(self, now: float) -> float:
+        """Return for how many seconds the record has been here, at least.
+
+        A stream arrives as a whole: a later write of the same origin into the channel, and a
+        start of this node, which reads it from disk, let its records count from 0 again.
+        """
+        return max(0.0, now - self.arrived_at)
+
 
 @frozen
 class KeyStory:

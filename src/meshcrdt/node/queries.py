@@ -102,6 +102,10 @@ class Queries:
         wanted = schemas.to_say(replica, channel, reads, writes)
         return wanted == schemas.own_spoken(replica, channel)
 
+    def channels(self) -> tuple[str, ...]:
+        """Return the names of the channels of which something is held here, sorted."""
+        return () if self.core is None else self.core.replica.channels()
+
     def explain(self, channel: str, key: bytes) -> KeyStory:
         """Return who wrote each held record of a key, how it came here, and which one wins."""
         if self.core is None:

@@ -58,6 +58,9 @@ def called(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, str]]:
         ["put", "~mine", "k", "v"],
         ["put", "directory", "k", "v"],
         ["get", "names"],
+        ["why"],
+        ["why", "names", "web"],
+        ["why", "c", "bad\tkey"],
         ["delete", "ipam", "k"],
         ["watch", "channels"],
         ["allocate", "a", "--timeout", "0"],
@@ -169,6 +172,46 @@ def test_plain_columns_when_nobody_looks(
 ) -> None:
     assert main(["ps"]) == 0
     assert capsys.readouterr().out == "ID  ADDRESSES\na   10.32.0.1/12\n"
+
+
+def test_why_shows_each_record_of_a_key(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    n1, n2 = {"peer": "a" * 32, "name": "n1"}, {"peer": "b" * 32, "name": None}
+    lost = {
+        "writer": n1,
+        "epoch": "2.00112233",
+        "seq": 7,
+        "bytes": "ff" * 40,
+        "age_s": 12.345,
+        "source": "neighbour",
+        "from": n2,
+        "verdict": "superseded",
+        "reason": "because",
+        "superseded_by": [n2],
+    }
+    wins = lost | {"value": None, "from": None, "source": "own", "verdict": "wins"}
+    wins |= {"superseded_by": []}
+    story = {"channel": "c/d", "key": "k", "type": "ormap-lww", "records": [lost, wins]}
+    asked: list[str] = []
+
+    def call(self: ApiClient, method: str, path: str) -> Any:
+        asked.append(f"{method} {path}")
+        return story
+
+    monkeypatch.setattr(ApiClient, "call", call)
+    assert main(["why", "c/d", "k"]) == 0
+    header, first, second = capsys.readouterr().out.splitlines()
+    assert " ".join(header.split()) == "WRITER EPOCH SEQ AGE FROM VALUE VERDICT REASON"
+    for cell in ("n1 (aaaaaaaa)", "2.00112233", "7", "12.3 s", "(bbbbbbbb)", "0xff", "…"):
+        assert cell in first
+    assert "superseded by (bbbbbbbb)  because" in first
+    for cell in ("(own)", "null", "wins", "because"):
+        assert cell in second
+    assert main(["why", "c/d", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == story
+    route = "GET /v1/channels/c%2Fd"
+    assert asked == [f"{route}/k/explain", f"{route}/%00/explain"]
 
 
 @pytest.mark.parametrize("value", ["-1", "-2.5e3", "-text", "--"])

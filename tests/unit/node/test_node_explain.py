@@ -43,6 +43,8 @@ def test_of_concurrent_puts_both_nodes_tell_who_won_and_why(apart):
             assert record.from_peer == (None if record.origin == node.me else other.me)
         came = {record.origin: record.arrived_at for record in story.records}
         assert came[other.me] == came[node.me] + 50
+        assert [record.age_s(came[other.me] + 9) for record in story.records] in ([9, 59], [59, 9])
+        assert story.winner.age_s(0.0) >= 0
 
 
 def test_a_superseded_record_names_who_superseded_it(apart):

@@ -47,6 +47,7 @@ VERBS: Mapping[str, tuple[str, str]] = {
     "get": ("channels", "Show a key of a channel, or all of them."),
     "delete": ("channels", "Remove a key of a channel."),
     "watch": ("channels", "Print a channel's changes as they happen."),
+    "why": ("stories", "Show why a key reads as it does."),
     "sim": ("sim", "Run whole clusters in the simulator."),
 }
 """Verb -> (module of this package that holds it, its short help)."""

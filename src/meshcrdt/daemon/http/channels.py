@@ -16,6 +16,7 @@ from meshcrdt.daemon import values
 from meshcrdt.daemon.context import Daemon
 from meshcrdt.daemon.http.problems import unknown
 from meshcrdt.daemon.http.requests import json_body, segment
+from meshcrdt.daemon.stories import story_key, story_object, why_none
 from meshcrdt.errors import ClosedError
 from meshcrdt.mesh.channel import MapChannel
 from meshcrdt.mesh.watch import ABSENT, Change, Lost, Snapshot
@@ -38,6 +39,7 @@ class ChannelRoutes:
             Route(key, self.get, methods=["GET"]),
             Route(key, self.put, methods=["PUT"]),
             Route(key, self.delete, methods=["DELETE"]),
+            Route(f"{key}/explain", self.explain, methods=["GET"]),
         ]
 
     def _channel(self, request: Request) -> MapChannel:
@@ -72,6 +74,15 @@ class ChannelRoutes:
         key = segment(request, "key", values.key)
         await self._channel(request).delete(key)
         return Response(status_code=204)
+
+    async def explain(self, request: Request) -> Response:
+        """GET /v1/channels/{channel}/{key}/explain."""
+        channel = segment(request, "channel", values.channel)
+        mesh = self._daemon.mesh
+        story = mesh.explain(channel, segment(request, "key", story_key))
+        if not story.records:
+            raise unknown(why_none(mesh, story))
+        return JSONResponse(story_object(mesh, story))
 
 
 class WatchResponse(Response):
