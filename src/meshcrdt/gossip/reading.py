@@ -11,7 +11,9 @@ from collections.abc import Container, Iterator
 from attrs import frozen
 
 from meshcrdt.base.ids import Dot, Epoch, PeerId
+from meshcrdt.gossip import bookmarks
 from meshcrdt.gossip.adopt import Adopter
+from meshcrdt.gossip.bookmarks import Bookmark, Moved
 from meshcrdt.gossip.channels import Kind, kind_of
 from meshcrdt.gossip.context import Context
 from meshcrdt.gossip.evidence import Evidence
@@ -112,6 +114,14 @@ class Reading:
     def in_sync_at(self) -> float | None:
         """Return when a linked peer last showed equal roots, or None when none ever did."""
         return self._sync.equal_at
+
+    def bookmark(self, channel: str) -> dict[PeerId, bytes]:
+        """Return where a reader stands who has seen all that is held of a channel."""
+        return bookmarks.bookmark(self._context.holdings.channels.get(channel))
+
+    def moved_since(self, channel: str, at: Bookmark) -> Moved:
+        """Return which keys of a channel moved since a bookmark, as far as it is remembered."""
+        return bookmarks.moved_since(self._context.holdings.channels.get(channel), at)
 
     def origins(self, channel: str) -> tuple[PeerId, ...]:
         """Return the origins that have a stream in a channel, sorted."""

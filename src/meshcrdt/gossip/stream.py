@@ -145,8 +145,11 @@ class Stream:
         A backlog of several headers so collapses into the newest one plus what changed (F3).
         Some of the keys may have moved before it: to say them again changes nothing.
         """
+        return self.keys_since_short(_short(ref))
+
+    def keys_since_short(self, short: bytes) -> frozenset[bytes] | None:
+        """Return the same as `keys_since` for the first SINCE_BYTES of a header's hash."""
         keys: frozenset[bytes] | None = None
-        short = _short(ref)
         for step in reversed(self._journal):
             keys = step.keys if keys is None else keys | step.keys
             if short in step.sinces:

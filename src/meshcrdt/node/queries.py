@@ -11,6 +11,7 @@ from typing import Any
 from meshcrdt.abc import Lattice
 from meshcrdt.base.ids import Epoch, PeerId
 from meshcrdt.base.limits import Limits
+from meshcrdt.gossip.bookmarks import Bookmark, Moved
 from meshcrdt.gossip.messages import Proof
 from meshcrdt.gossip.quarantine import Offence
 from meshcrdt.node import schemas, views
@@ -105,6 +106,16 @@ class Queries:
     def channels(self) -> tuple[str, ...]:
         """Return the names of the channels of which something is held here, sorted."""
         return () if self.core is None else self.core.replica.channels()
+
+    def bookmark(self, channel: str) -> dict[PeerId, bytes]:
+        """Return where a watcher stands who was told all that is held of a channel."""
+        return self.core.replica.bookmark(channel) if self.core else {}
+
+    def moved_since(self, channel: str, at: Bookmark) -> Moved:
+        """Return which keys of a channel moved since a bookmark, as far as it is remembered."""
+        if self.core is None:
+            return Moved(frozenset(), len(at))
+        return self.core.replica.moved_since(channel, at)
 
     def explain(self, channel: str, key: bytes) -> KeyStory:
         """Return who wrote each held record of a key, how it came here, and which one wins."""
