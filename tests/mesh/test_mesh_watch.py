@@ -4,6 +4,7 @@ import pytest
 import trio
 
 from meshcrdt.errors import ClosedError
+from meshcrdt.gossip.bookmarks import Moved
 from meshcrdt.mesh.channel import decode_change, encode_value
 from meshcrdt.mesh.notices import NoticeBoard
 from meshcrdt.mesh.watch import ABSENT, Change, Lost, Snapshot, WatchHub
@@ -23,6 +24,8 @@ class Board:
             items=lambda _channel: dict(self.rows),
             decode=decode_change,
             queue_max=QUEUE_MAX,
+            bookmark=lambda _channel: {},
+            moved_since=lambda _channel, _at: Moved(frozenset(), 0),
         )
 
     def put(self, key, value):
@@ -84,6 +87,8 @@ async def test_a_prefix_decodes_nothing_beside_it():
         items=lambda _channel: dict(board.rows),
         decode=decode,
         queue_max=QUEUE_MAX,
+        bookmark=lambda _channel: {},
+        moved_since=lambda _channel, _at: Moved(frozenset(), 0),
     )
     board.put("web/é", 1)
     board.put("db", 1)

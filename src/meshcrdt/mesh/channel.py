@@ -161,17 +161,22 @@ class MapChannel:
         return self._hub.entries(self.name, decode=self._values.change)
 
     @asynccontextmanager
-    async def watch(self, prefix: str = "") -> AsyncIterator[Watch]:
+    async def watch(self, prefix: str = "", *, resume: str | None = None) -> AsyncIterator[Watch]:
         """Give an async iterator: a Snapshot, then each Change of keys with the prefix.
 
         Changes that were written at once come one after the other, and `Change.more` says how
         many are still to come; `await watch.whole()` gives them together.
         A watcher that falls more than limits.watch_queue_max changes behind gets Lost(n)
         and a new Snapshot.
+
+        `resume` is the `token` of the last event that was seen, by this process or an earlier
+        one on the same state: instead of the first Snapshot come the keys that moved since,
+        each with its present value, as the changes of one moment. Where that is not
+        remembered, Lost(n) and a Snapshot come. Raises UsageError for another text.
         """
         wanted = text(prefix, "prefix")
         await self._values.declare()
-        watch = self._hub.open_map(self.name, wanted, self._values.change)
+        watch = self._hub.open_map(self.name, wanted, self._values.change, resume=resume)
         try:
             yield watch
         finally:

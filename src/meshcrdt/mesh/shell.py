@@ -82,6 +82,8 @@ class Shell:
             items=self.node.items,
             decode=decode_change,
             queue_max=limits.watch_queue_max,
+            bookmark=self.node.bookmark,
+            moved_since=self.node.moved_since,
         )
         self.mesh = Mesh(
             self.node,

@@ -11,7 +11,7 @@ are invisible here, as they are everywhere.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from hashlib import blake2b
 from typing import Any, Generic, TypeAlias, TypeVar
@@ -20,6 +20,8 @@ import trio
 from attrs import evolve, field, frozen
 
 from meshcrdt.errors import ClosedError, InternalError
+from meshcrdt.gossip.bookmarks import Bookmark, Moved
+from meshcrdt.mesh.resume import bookmark_of, token_of
 from meshcrdt.mesh.signals import Signal
 
 T = TypeVar("T")
@@ -39,6 +41,8 @@ class Snapshot:
     """Everything there is at this moment: key -> value."""
 
     entries: Mapping[str, Any]
+    token: str | None = field(default=None, eq=False)
+    """Resumes a watch after this event; None when there is none (see `mesh.resume`)."""
 
 
 @frozen
@@ -49,11 +53,16 @@ class Change:
     value: Any = field()
     more: int = field(default=0, eq=False)
     """How many changes of the same moment follow: at 0 the watcher has seen whole writes."""
+    token: str | None = field(default=None, eq=False)
+    """Resumes a watch after this event; only the last change of a moment has one."""
 
 
 @frozen
 class Lost:
-    """`count` changes were dropped because nobody took them; a Snapshot follows."""
+    """At least `count` changes are not told one by one; a Snapshot follows.
+
+    Nobody took them in time, or a watch was resumed where what moved is not remembered.
+    """
 
     count: int
 
@@ -67,7 +76,7 @@ class Watch:
 
     def __init__(
         self,
-        snapshot: Callable[[], Mapping[str, Any]],
+        snapshot: Callable[[], Snapshot],
         *,
         prefix: bytes,
         queue_max: int,
@@ -107,7 +116,7 @@ class Watch:
             if self._wants_snapshot:
                 await trio.lowlevel.checkpoint()
                 self._wants_snapshot = False
-                return Snapshot(self._snapshot())
+                return self._snapshot()
             if self._queue:
                 changes = self._queue.popleft()
                 self._queued -= len(changes)
@@ -122,6 +131,14 @@ class Watch:
             return first
         rest, self._begun = tuple(self._begun), deque()
         return (first, *rest)
+
+    def resume(self, changes: tuple[Change, ...], *, forgotten: int) -> None:
+        """Begin with what a watcher missed instead of a snapshot, if that is known."""
+        self._wants_snapshot = False
+        if forgotten:
+            self._lost = forgotten + len(changes)
+        elif changes:
+            self.push(changes)
 
     def push(self, changes: tuple[Change, ...]) -> None:
         """Take the changes of one moment; what a coming snapshot shows anyway is not kept."""
@@ -189,7 +206,11 @@ class WatchHub:
         items: Callable[[str], Mapping[bytes, bytes]],
         decode: Decode,
         queue_max: int,
+        bookmark: Callable[[str], Bookmark],
+        moved_since: Callable[[str, Bookmark], Moved],
     ) -> None:
+        self._bookmark = bookmark
+        self._moved_since = moved_since
         self._get = get
         self._items = items
         self._decode = decode
@@ -215,21 +236,49 @@ class WatchHub:
             if change is not None and change.value is not ABSENT
         }
 
-    def open_map(self, channel: str, prefix: str, decode: Decode | None = None) -> Watch:
-        """Add a watcher; give it back with `shut`."""
+    def open_map(
+        self,
+        channel: str,
+        prefix: str,
+        decode: Decode | None = None,
+        *,
+        resume: str | None = None,
+    ) -> Watch:
+        """Add a watcher; give it back with `shut`.
+
+        `resume` is the token of the last event that it was told. Raises UsageError for what
+        is no token of the channel.
+        """
         self._check_open()
+        at = None if resume is None else bookmark_of(channel, resume)
         watchers = self._maps.setdefault(channel, set())
         if not watchers:
             self._shown[channel] = {k: _digest(v) for k, v in self._items(channel).items()}
         start = prefix.encode()
         watch = Watch(
-            lambda: self.entries(channel, start, decode),
+            lambda: Snapshot(self.entries(channel, start, decode), self._token(channel)),
             prefix=start,
             queue_max=self._queue_max,
             decode=decode or self._decode,
         )
         watchers.add(watch)
+        if at is not None:
+            self._resume(channel, watch, at)
         return watch
+
+    def _resume(self, channel: str, watch: Watch, at: Bookmark) -> None:
+        """Hand a watcher what moved since its bookmark, as the changes of one moment."""
+        moved = self._moved_since(channel, at)
+        decoded = (
+            watch.decode(key, self._get(channel, key))
+            for key in sorted(moved.keys)
+            if key.startswith(watch.prefix)
+        )
+        changes = [change for change in decoded if change is not None]
+        watch.resume(_moment(changes, self._token(channel)), forgotten=moved.forgotten)
+
+    def _token(self, channel: str) -> str | None:
+        return token_of(channel, self._bookmark(channel))
 
     def open_value(self, channel: str, read: Callable[[], T]) -> ValueWatch[T]:
         """Add a watcher of a lattice; give it back with `shut`."""
@@ -272,6 +321,7 @@ class WatchHub:
                 shown[key] = digest
             moved.append((key, value))
         told: dict[Decode, dict[bytes, Change | None]] = {}
+        token = self._token(channel) if moved else None
         for watch in watchers:
             known = told.setdefault(watch.decode, {})
             for key, value in moved:
@@ -280,8 +330,7 @@ class WatchHub:
             seen = (known[key] for key, _ in moved if key.startswith(watch.prefix))
             mine = [change for change in seen if change is not None]
             if mine:
-                last = len(mine) - 1
-                watch.push(tuple(evolve(c, more=last - at) for at, c in enumerate(mine)))
+                watch.push(_moment(mine, token))
 
     @property
     def watchers(self) -> int:
@@ -317,6 +366,15 @@ def _differs(value: object, last: object) -> bool:
         return bool(value != last)
     except Exception:
         return True
+
+
+def _moment(changes: Sequence[Change], token: str | None) -> tuple[Change, ...]:
+    """Return the changes of one moment, each with how many follow, the last with the token."""
+    last = len(changes) - 1
+    return tuple(
+        evolve(change, more=last - at, token=token if at == last else None)
+        for at, change in enumerate(changes)
+    )
 
 
 def _digest(value: bytes) -> bytes:
