@@ -593,8 +593,11 @@ async def test_a_watch_is_a_stream_of_the_events_of_the_document(api: Api) -> No
         data = (await sent.receive())["body"].decode()
         assert data.startswith("data: ")
         assert data.endswith("\n\n")
-        return json.loads(data.removeprefix("data: "))
+        shown, event_id = data.removeprefix("data: ").removesuffix("\n\n").split("\nid: ")
+        ids.append(event_id)
+        return json.loads(shown)
 
+    ids: list[str] = []
     content = operation_of("GET", path)["responses"]["200"]["content"]["text/event-stream"]
     with trio.fail_after(10):
         async with trio.open_nursery() as nursery:
@@ -615,6 +618,7 @@ async def test_a_watch_is_a_stream_of_the_events_of_the_document(api: Api) -> No
     ]
     for event in events:
         check(event, content["schema"], where="watch")
+    assert len(set(ids)) == 3
 
 
 async def test_unknown_paths_and_methods_are_problems(api: Api) -> None:
@@ -692,3 +696,62 @@ async def test_a_node_that_has_not_joined_says_so(tmp_path: Path) -> None:
         assert (answer.status, answer.json["outcome"]) == (503, "recovering")
         assert (await api.holds("PUT", "/v1/channels/c/k", 1)).status == 503
         assert (await api.holds("GET", "/v1/channels/c")).json == {"entries": {}}
+
+
+async def test_a_watch_resumes_only_with_the_id_of_an_event_of_the_channel(api: Api) -> None:
+    scope = api.scope("GET", "/v1/channels/acme?watch")
+    scope["headers"] = [*scope["headers"], (b"last-event-id", b"nothing")]
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    with trio.fail_after(10):
+        await api.app(scope, receive, send)
+    assert sent[0]["status"] == 400
+    assert "resume is not the token of an event" in sent[1]["body"].decode()
+
+
+async def test_a_stream_goes_on_after_the_event_whose_id_it_is_given(api: Api) -> None:
+    path = "/v1/channels/acme"
+
+    async def first_of(last_event_id: str | None) -> tuple[list[Any], str]:
+        """Return the events of the first moment of a stream, and the id of the last."""
+        headers = {} if last_event_id is None else {"Last-Event-ID".lower(): last_event_id}
+        send, sent = trio.open_memory_channel[dict[str, Any]](16)
+        gone = trio.Event()
+
+        async def receive() -> dict[str, Any]:
+            await gone.wait()
+            return {"type": "http.disconnect"}
+
+        events: list[Any] = []
+        with trio.fail_after(10):
+            async with trio.open_nursery() as nursery:
+                scope = api.scope("GET", f"{path}?watch", headers)
+                nursery.start_soon(api.app, scope, receive, send.send)
+                assert (await sent.receive())["status"] == 200
+                event_id = ""
+                while not event_id:
+                    data = (await sent.receive())["body"].decode().removesuffix("\n\n")
+                    shown, _, event_id = data.removeprefix("data: ").partition("\nid: ")
+                    events.append(json.loads(shown))
+                gone.set()
+        return events, event_id
+
+    await api.holds("PUT", f"{path}/a", 1)
+    events, event_id = await first_of(None)
+    assert [event["kind"] for event in events] == ["snapshot"]
+    await api.holds("PUT", f"{path}/b", 2)
+    await api.holds("DELETE", f"{path}/a")
+    events, event_id = await first_of(event_id)
+    assert events == [
+        {"kind": "change", "key": "a", "absent": True, "more": 1},
+        {"kind": "change", "key": "b", "value": 2},
+    ]
+    await api.holds("PUT", f"{path}/c", 3)
+    events, _ = await first_of(event_id)
+    assert events == [{"kind": "change", "key": "c", "value": 3}]

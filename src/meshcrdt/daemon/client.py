@@ -11,6 +11,7 @@ import json
 import socket
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote
 
@@ -83,14 +84,18 @@ class ApiClient:
             connection.close()
         return _judge(response.status, data, url=self.url)
 
-    def events(self, path: str) -> Iterator[Any]:
-        """Yield the objects of a server-sent stream until the daemon ends it."""
+    def events(self, path: str, *, last_event_id: str | None = None) -> Iterator[Any]:
+        """Yield the objects of a server-sent stream until the daemon ends it.
+
+        The id of an event, with which a stream is resumed after it, is its "token".
+        """
         connection = self._connection(READ_TIMEOUT_S)
         try:
             connection.connect()
             # http.client lets go of the socket at "Connection: close"; the response reads on.
             stream = connection.sock
-            response = self._exchange(connection, "GET", path, None)
+            more = {} if last_event_id is None else {"Last-Event-ID": last_event_id}
+            response = self._exchange(connection, "GET", path, None, more)
             if response.status != 200:
                 _judge(response.status, response.read(ANSWER_BYTES_MAX), url=self.url)
             stream.settimeout(HEARTBEAT_TIMEOUT_S)
@@ -108,9 +113,14 @@ class ApiClient:
         return http.client.HTTPConnection(self.url.removeprefix("http://"), timeout=timeout_s)
 
     def _exchange(
-        self, connection: http.client.HTTPConnection, method: str, path: str, payload: bytes | None
+        self,
+        connection: http.client.HTTPConnection,
+        method: str,
+        path: str,
+        payload: bytes | None,
+        more: Mapping[str, str] = MappingProxyType({}),
     ) -> http.client.HTTPResponse:
-        headers = {"Accept": "application/json", "Connection": "close"}
+        headers = {"Accept": "application/json", "Connection": "close", **more}
         if payload is not None:
             headers["Content-Type"] = "application/json"
         if not self.url.startswith("unix://"):
@@ -177,6 +187,7 @@ def outcome_of(problem: Mapping[str, Any]) -> dict[str, Any] | None:
 def _event_objects(response: http.client.HTTPResponse) -> Iterator[Any]:
     """Yield the data of each server-sent event; comments are heartbeats (HTML standard, 9.2)."""
     lines: list[str] = []
+    token: str | None = None
     while True:
         raw = response.readline()
         if not raw:
@@ -184,6 +195,10 @@ def _event_objects(response: http.client.HTTPResponse) -> Iterator[Any]:
         line = raw.decode("utf-8", "replace").rstrip("\r\n")
         if line.startswith("data:"):
             lines.append(line.removeprefix("data:").removeprefix(" "))
+        elif line.startswith("id:"):
+            token = line.removeprefix("id:").removeprefix(" ")
         elif not line and lines:
-            yield json.loads("\n".join(lines))
-            lines = []
+            event = json.loads("\n".join(lines))
+            named = token is not None and isinstance(event, dict)
+            yield {**event, "token": token} if named else event
+            lines, token = [], None

@@ -377,8 +377,41 @@ def test_the_watch_is_json_by_the_line(
         assert watch.wait(timeout=20) == 1
         assert watch.stderr is not None
         assert watch.stderr.read().count(b"\n") == 1
-    assert [json.loads(line) for line in out.read_text().splitlines()] == [
+    events = [json.loads(line) for line in out.read_text().splitlines()]
+    assert len({event.pop("token") for event in events}) == 3
+    assert events == [
         {"kind": "snapshot", "entries": {"before": 1}},
         {"kind": "change", "key": "sl/ash %", "value": True},
         {"kind": "change", "key": "before", "absent": True},
     ]
+
+
+def test_a_watch_is_resumed_after_a_token(
+    make_host: Callable[..., Any], wait_until: Callable[..., float]
+) -> None:
+    host = make_host("n1").ready()
+    host.ok("put", "c", "before", "1")
+    out = host.state_dir.parent / "watch.out"
+    command = [sys.executable, "-m", "meshcrdt", "watch", "c", "--json"]
+    command += ["--state-dir", str(host.state_dir)]
+
+    def watched(*more: str) -> dict[str, Any]:
+        with out.open("wb") as stream, subprocess.Popen([*command, *more], stdout=stream) as watch:
+            try:
+                wait_until(lambda: out.read_bytes().endswith(b"\n"), "the first event came")
+            finally:
+                watch.kill()
+        first: dict[str, Any] = json.loads(out.read_text().splitlines()[0])
+        return first
+
+    token = watched()["token"]
+    host.ok("put", "c", "since", "2")
+    event = watched("--resume", token)
+    assert event.pop("token") != token
+    assert event == {"kind": "change", "key": "since", "value": 2}
+    refused = subprocess.run(
+        [*command, "--resume", "nothing"], check=False, capture_output=True, timeout=60
+    )
+    assert refused.returncode != 0
+    assert b"resume is not the token of an event" in refused.stderr
+    assert refused.stderr.count(b"\n") == 1

@@ -63,6 +63,8 @@ def called(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, str]]:
         ["why", "c", "bad\tkey"],
         ["delete", "ipam", "k"],
         ["watch", "channels"],
+        ["watch", "c", "--resume", "caf\u00e9"],
+        ["watch", "c", "--resume", "a\r\nb: c"],
         ["allocate", "a", "--timeout", "0"],
         ["allocate", "a", "--timeout", "301"],
         ["token", "create", "--ttl", "0"],

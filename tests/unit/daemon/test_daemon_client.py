@@ -143,6 +143,18 @@ def test_events_are_read_one_by_one(socket_path: Path, answer: Serve) -> None:
     assert events == [{"kind": "snapshot", "entries": {}}, 2]
 
 
+def test_the_id_of_an_event_is_its_token_and_resumes_the_stream(
+    socket_path: Path, answer: Serve
+) -> None:
+    stream = b'data: {"kind": "change"}\n\ndata: {"kind": "change"}\nid: T-1\n\n'
+    stream += b"id: T-2\ndata: 2\n\n"
+    request = answer(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n" + stream)
+    client = ApiClient(f"unix://{socket_path}")
+    events = list(client.events("/v1/channels/c?watch", last_event_id="T-0"))
+    assert events == [{"kind": "change"}, {"kind": "change", "token": "T-1"}, 2]
+    assert b"\r\nLast-Event-ID: T-0\r\n" in request()
+
+
 def test_the_tcp_api_needs_its_token_file(tmp_path: Path) -> None:
     with pytest.raises(CommandError, match=r"api\.token: No such file"):
         ApiClient("http://127.0.0.1:9", state_dir=tmp_path).call("GET", "/v1/status")

@@ -69,9 +69,13 @@ def delete(common: Common, channel: str, key: str) -> None:
 
 @verb("watch", example="meshcrdt watch acme/services --json")
 @click.argument("channel", metavar="CHANNEL", type=CHANNEL)
-def watch(common: Common, channel: str) -> None:
+@click.option("--resume", metavar="TOKEN", help="Go on after the event that had this token.")
+def watch(common: Common, channel: str, resume: str | None) -> None:
     """Print CHANNEL's entries, then each change, until interrupted."""
-    for event in common.client().events(f"/v1/channels/{segment(channel)}?watch"):
+    if resume is not None and not (resume.isascii() and resume.isprintable()):
+        raise click.BadParameter("it is not the token of an event", param_hint="--resume")
+    path = f"/v1/channels/{segment(channel)}?watch"
+    for event in common.client().events(path, last_event_id=resume):
         common.emit(event, _event_text(event))
     raise CommandError("the daemon ended the watch")
 

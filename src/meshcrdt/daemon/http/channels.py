@@ -19,6 +19,7 @@ from meshcrdt.daemon.http.requests import json_body, segment
 from meshcrdt.daemon.stories import story_key, story_object, why_none
 from meshcrdt.errors import ClosedError
 from meshcrdt.mesh.channel import MapChannel
+from meshcrdt.mesh.resume import bookmark_of
 from meshcrdt.mesh.watch import ABSENT, Change, Lost, Snapshot
 
 HEARTBEAT_S = 10.0
@@ -49,7 +50,10 @@ class ChannelRoutes:
         """GET /v1/channels/{channel}, or with `?watch` its changes."""
         channel = self._channel(request)
         if "watch" in request.query_params:
-            return WatchResponse(channel, self._daemon.control.stopping)
+            resume = request.headers.get("last-event-id") or None
+            if resume is not None:
+                bookmark_of(channel.name, resume)  # while a refusal can still be the status
+            return WatchResponse(channel, self._daemon.control.stopping, resume)
         return JSONResponse({"entries": dict(channel.entries())})
 
     async def get(self, request: Request) -> Response:
@@ -88,11 +92,14 @@ class ChannelRoutes:
 class WatchResponse(Response):
     """A watch as server-sent events, until the reader goes or the daemon ends."""
 
-    def __init__(self, channel: MapChannel, stopping: trio.Event) -> None:
+    def __init__(
+        self, channel: MapChannel, stopping: trio.Event, resume: str | None = None
+    ) -> None:
         super().__init__(media_type="text/event-stream", headers={"Cache-Control": "no-store"})
         del self.headers["content-length"]
         self._channel = channel
         self._stopping = stopping
+        self._resume = resume
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the snapshot, then each change."""
@@ -100,7 +107,7 @@ class WatchResponse(Response):
             nursery.start_soon(self._until_gone, receive, nursery.cancel_scope)
             nursery.start_soon(self._until_stopping, nursery.cancel_scope)
             await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-            async with self._channel.watch() as changes:
+            async with self._channel.watch(resume=self._resume) as changes:
                 await self._relay(aiter(changes), send)
             nursery.cancel_scope.cancel()
         if self._stopping.is_set():
@@ -111,10 +118,10 @@ class WatchResponse(Response):
             data = b": still here\n\n"
             with trio.move_on_after(HEARTBEAT_S):
                 try:
-                    event = event_object(await anext(changes))
+                    event = await anext(changes)
                 except (StopAsyncIteration, ClosedError):
                     return
-                data = b"data: " + json.dumps(event, ensure_ascii=False).encode() + b"\n\n"
+                data = event_bytes(event)
             await send({"type": "http.response.body", "body": data, "more_body": True})
 
     async def _until_gone(self, receive: Receive, scope: trio.CancelScope) -> None:
@@ -125,6 +132,13 @@ class WatchResponse(Response):
     async def _until_stopping(self, scope: trio.CancelScope) -> None:
         await self._stopping.wait()
         scope.cancel()
+
+
+def event_bytes(event: Snapshot | Change | Lost) -> bytes:
+    """Return one server-sent event; its id resumes the stream after it (Last-Event-ID)."""
+    data = b"data: " + json.dumps(event_object(event), ensure_ascii=False).encode()
+    token = None if isinstance(event, Lost) else event.token
+    return data + (b"\n\n" if token is None else b"\nid: " + token.encode() + b"\n\n")
 
 
 def event_object(event: Snapshot | Change | Lost) -> dict[str, Any]:
