@@ -96,7 +96,7 @@ class Detector:
                 members=members,
                 advertised=self.graph.word,
                 near=self.reach.near,
-                condemn=self.reach.bar,
+                condemn=self._condemn,
                 acquit=self._acquit,
                 patience=links.patience,
             ),
@@ -108,7 +108,7 @@ class Detector:
         self.majority = Majority(me=me)
         self.accuser = Accuser(me=me, liveness=self.liveness, graph=self.graph)
         self._advertiser = Advertiser(limits=limits, dice=dice.fork("adverts"))
-        self._visibility = Visibility(me=me, graph=self.graph)
+        self._visibility = Visibility(me=me, graph=self.graph, seen=self.reach.neighbours)
         self._own: frozenset[PeerId] = frozenset()
         self._shown: frozenset[PeerId] = frozenset()
         self._verdicts: dict[PeerId, tuple[Verdict, float]] = {}
@@ -293,6 +293,13 @@ class Detector:
                 self.liveness.touch(peer)
         for other in lost:
             self.reach.parted(one, other)
+            self._visibility.faded(one)
+            self._visibility.faded(other)
+
+    def _condemn(self, peer: PeerId) -> None:
+        if self.reach.bar(peer):
+            for other in self.graph.each_neighbour(peer):
+                self._visibility.faded(other)
 
     def _acquit(self, peer: PeerId) -> None:
         for came in self.reach.unbar(peer):

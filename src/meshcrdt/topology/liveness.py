@@ -98,7 +98,7 @@ class Surroundings:
     members: Mapping[PeerId, MemberRecord]
     advertised: Callable[[PeerId], Word | None]
     near: Callable[[PeerId], bool]
-    condemn: Callable[[PeerId], None]
+    condemn: Callable[[PeerId], object]
     acquit: Callable[[PeerId], None]
     patience: Callable[[], float] = _good_links
 

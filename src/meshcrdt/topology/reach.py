@@ -85,16 +85,17 @@ class Reach:
         self._doubtful.update(peer for peer in (one, other) if peer in self._near)
         self._doubtful.discard(self._me)
 
-    def bar(self, peer: PeerId) -> None:
-        """Take a peer out of the graph."""
+    def bar(self, peer: PeerId) -> bool:
+        """Take a peer out of the graph; returns False when it was out already."""
         if peer in self._barred:
-            return
+            return False
         self._bars += 1
         self._barred.add(peer)
         for other in self._graph.each_neighbour(peer):
             self.parted(peer, other)
         self._doubtful.discard(peer)
         self._near.discard(peer)
+        return True
 
     def unbar(self, peer: PeerId) -> set[PeerId]:
         """Put a peer back; returns the peers that came near by it."""

@@ -4,12 +4,15 @@ Unhurried adverts may be N seconds old. So that nobody is missing from the graph
 two edges of every node are told at once: a node hurries while fewer than EDGES_MIN of its
 links are told, and so do the first EDGES_MIN of a newcomer's neighbours, by hash rank; the
 others only if these do not. A join then costs three adverts, whatever the view's size.
+
+What others see of a node may vanish later, when the neighbours that told of it have other links
+or are gone: those that it has left then look again.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from meshcrdt.base.ids import PeerId
 from meshcrdt.topology.adjacency import AdjacencyGraph
@@ -34,11 +37,21 @@ class Visibility:
     Args:
         me: This node.
         graph: The adverts of all.
+        seen: The two-sided edges of a peer, without those of members taken for gone.
     """
 
-    def __init__(self, *, me: PeerId, graph: AdjacencyGraph) -> None:
+    def __init__(
+        self,
+        *,
+        me: PeerId,
+        graph: AdjacencyGraph,
+        seen: Callable[[PeerId], Collection[PeerId]],
+    ) -> None:
         self._me = me
         self._graph = graph
+        self._seen = seen
+        self._faded: set[PeerId] = set()
+        """Peers that lost an edge which others could see."""
         self._own: frozenset[PeerId] = frozenset()
         self._waiting: dict[PeerId, float] = {}
         """Neighbours that others may not see: until when it is left to others to tell."""
@@ -54,6 +67,15 @@ class Visibility:
             self._waiting.pop(peer, None)
         self._own = neighbours
 
+    def faded(self, peer: PeerId) -> None:
+        """Note that others see one edge less of a peer: a neighbour of it looks again.
+
+        What was told of it when the link was new may be gone since, in a cluster where hosts
+        come and go; and whoever left it to others then is needed now.
+        """
+        if peer in self._own:
+            self._faded.add(peer)
+
     def spoke(self, peer: PeerId) -> None:
         """Note that a neighbour advertised: who it is linked with is known now."""
         if peer in self._waiting:
@@ -62,6 +84,10 @@ class Visibility:
     def matters(self, told: Collection[PeerId], now: float) -> bool:
         """Return whether this node's links are to be told at once; `told` are those that are."""
         thin = len(self._own.intersection(told)) < min(EDGES_MIN, len(self._own))
+        for peer in self._faded & self._own:
+            self._waiting.setdefault(peer, now + OTHERS_WAIT_S)
+            self._unseen.add(peer)
+        self._faded.clear()
         if not self._waiting:
             self._unseen.clear()
             return thin
@@ -78,7 +104,7 @@ class Visibility:
     def _needs_me(self, peer: PeerId, told: Collection[PeerId], now: float) -> bool:
         """Return whether a neighbour is hardly seen by others unless this node speaks now."""
         named = self._graph.advert(peer).neighbours
-        seen = sum(other != self._me for other in self._graph.each_neighbour(peer))
+        seen = sum(other != self._me for other in self._seen(peer))
         if peer in told or seen >= EDGES_MIN:
             del self._waiting[peer]
             return False
