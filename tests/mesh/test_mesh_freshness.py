@@ -1,7 +1,7 @@
 """How old what is read may be: the estimate, the bound that is asked for, and the policy."""
 
 import pytest
-import trio
+from virtual import until
 
 import meshcrdt
 from meshcrdt import Freshness, InMinority, Minority, NotFresh, NotReached, Targets
@@ -12,13 +12,6 @@ from meshcrdt.topology.topology import PeerState
 
 PATIENCE_S = 60
 SECRET = b"s" * 32
-
-
-async def until(condition):
-    """Wait for a condition in (virtual) time; the clock moves, nothing is slept through."""
-    with trio.fail_after(PATIENCE_S):
-        while not condition():  # noqa: ASYNC110 - the conditions are of several nodes
-            await trio.sleep(0.02)
 
 
 def node(name, *peers):

@@ -2,6 +2,7 @@
 
 import pytest
 import trio
+from virtual import until
 
 from meshcrdt.abc import Lattice
 from meshcrdt.base.tree import take_int
@@ -94,12 +95,6 @@ BAD = {
     "join makes no value": {"join": _join_makes_nothing},
     "parsing raises": {"from_tree": _parse_raises},
 }
-
-
-async def until(done):
-    with trio.fail_after(30):
-        while not done():  # noqa: ASYNC110 - of another node
-            await trio.sleep(0.05)
 
 
 def add(by):

@@ -5,6 +5,7 @@ import sqlite3
 
 import pytest
 import trio
+from virtual import until
 
 import meshcrdt
 from meshcrdt.crdt import GCounter
@@ -31,13 +32,6 @@ from meshcrdt.topology.topology import PeerState
 
 PATIENCE_S = 30
 SECRET = b"s" * 32
-
-
-async def until(condition):
-    """Wait for a condition in (virtual) time; the clock moves, nothing is slept through."""
-    with trio.fail_after(PATIENCE_S):
-        while not condition():  # noqa: ASYNC110 - the conditions are of several nodes
-            await trio.sleep(0.02)
 
 
 def established(mesh):

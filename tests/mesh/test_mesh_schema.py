@@ -1,7 +1,7 @@
 """Versions of values: written is what all read, and what one cannot read is named."""
 
 import pytest
-import trio
+from virtual import until
 
 import meshcrdt
 from meshcrdt import Schema, UsageError
@@ -32,13 +32,6 @@ WEB = {"host": "web", "port": 80}
 
 def node(name, *peers, **more):
     return open_mesh(name=name, listen=[f"mem://{name}"], peers=peers, secret=SECRET, **more)
-
-
-async def until(condition):
-    """Wait for a condition in (virtual) time; the clock moves, nothing is slept through."""
-    with trio.fail_after(PATIENCE_S):
-        while not condition():  # noqa: ASYNC110 - the conditions are of several nodes
-            await trio.sleep(0.02)
 
 
 async def test_what_all_read_is_written_and_the_upgrade_comes_by_itself(autojump_clock):

@@ -6,7 +6,7 @@ import base64
 import binascii
 
 from meshcrdt.base.ids import PeerId
-from meshcrdt.base.tree import take_bytes, take_int, take_peer, take_str, take_tuple
+from meshcrdt.base.tree import Tree, take_bytes, take_int, take_peer, take_str, take_tuple
 from meshcrdt.errors import MalformedTree, UsageError
 from meshcrdt.gossip.bookmarks import Bookmark
 from meshcrdt.gossip.stream import SINCE_BYTES
@@ -49,6 +49,6 @@ def bookmark_of(channel: str, token: str) -> dict[PeerId, bytes]:
     return at
 
 
-def _take_place(tree: object) -> tuple[PeerId, bytes]:
-    origin, short = take_tuple(tree, "token.place", size=2)  # type: ignore[arg-type]
+def _take_place(tree: Tree) -> tuple[PeerId, bytes]:
+    origin, short = take_tuple(tree, "token.place", size=2)
     return take_peer(origin, "token.origin"), take_bytes(short, "token.header", size=SINCE_BYTES)
