@@ -188,3 +188,16 @@ def test_a_value_of_version_one_is_what_it_always_was():
     assert stamped({"a": 1}, 1) == b'{"a":1}'
     assert stamped({"a": 1}, 2) == b'\0\0\2{"a":1}'
     assert version_of(stamped(1, 65_535)) == (65_535, b"1")
+
+
+@pytest.mark.parametrize(("key", "value"), [(7, 1), ("k", object())])
+async def test_a_write_that_is_refused_says_nothing_of_what_is_read(key, value, autojump_clock):
+    async with node("n1") as mesh:
+        channel = mesh.channel(NAME, schema=FIRST)
+        with pytest.raises(UsageError):
+            await channel.put(key, value)
+        with pytest.raises(UsageError):
+            await channel.update_many({key: value})
+        assert not mesh.node.has_spoken(NAME, FIRST.reads, 0)
+        await channel.declare()
+        assert mesh.node.has_spoken(NAME, FIRST.reads, 0)

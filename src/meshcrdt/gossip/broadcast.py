@@ -23,6 +23,7 @@ from typing import TypeAlias
 from attrs import frozen
 
 from meshcrdt.base.ids import PeerId
+from meshcrdt.base.times import earliest
 from meshcrdt.errors import InternalError
 from meshcrdt.gossip.compact import HOPS_MAX
 from meshcrdt.gossip.context import Context, LinkState
@@ -171,10 +172,7 @@ class Broadcast:
 
     def next_deadline(self) -> float | None:
         """Return when links are to be pruned, or ripe, or None."""
-        ripe_at = next(iter(self._ripe_at.values()), None)
-        if self._due is None or ripe_at is None:
-            return ripe_at if self._due is None else self._due
-        return min(self._due, ripe_at)
+        return earliest(self._due, next(iter(self._ripe_at.values()), None))
 
     def turned(self, link: int, branch: Branch) -> None:
         """Take the word of a peer that pruned or grafted the link."""

@@ -100,14 +100,14 @@ class FreshReads:
             raise UsageError(f"request {request} is already waiting for a read")
         if len(self._reads) >= self._reads_max:
             raise CapacityError(f"write_queue_max is reached: {self._reads_max} reads wait")
-        stale = {
+        stale: dict[PeerId, tuple[Epoch, int] | None] = {
             origin: None
             for origin in sorted(origins)
             if origin != self._holder.me and not self._is_fresh(channel, origin, now - max_age_s)
         }
         if not stale:
             return [Reached(request)]
-        self._reads[request] = _Read(channel, {**stale}, now, deadline, now + ASK_AGAIN_MIN_S)
+        self._reads[request] = _Read(channel, stale, now, deadline, now + ASK_AGAIN_MIN_S)
         return self._questions(request)
 
     def _is_fresh(self, channel: str, origin: PeerId, since: float) -> bool:

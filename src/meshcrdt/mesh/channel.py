@@ -70,11 +70,11 @@ class MapChannel:
         changed, NotReady while the node starts or drains, StoreError when the disk failed,
         InMinority when the handle was made with Minority.REFUSE.
         """
-        encode_value(value)
+        name = _key(key)
         self._access.check()
-        raw = self._values.encode(value, await self._values.declare(writing=True))
+        (raw,) = await self._values.write((value,))
         written: Written = await self._requests.ask(
-            lambda request: Put(request, self.name, _key(key), raw)
+            lambda request: Put(request, self.name, name, raw)
         )
         return Receipt(self._requests, written)
 
@@ -92,16 +92,12 @@ class MapChannel:
         Every node sees all of it or nothing, and so do watchers (see `Watch.whole`). At most
         limits.flush_records_max keys; raises like `put`, with nothing changed.
         """
-        for key, value in changes.items():
-            _key(key)
-            if value is not ABSENT:
-                encode_value(value)
+        keys = [(_key(key), value is ABSENT) for key, value in changes.items()]
         self._access.check()
-        version = await self._values.declare(writing=True)
-        raw = tuple(
-            (_key(key), None if value is ABSENT else self._values.encode(value, version))
-            for key, value in changes.items()
+        written_as = iter(
+            await self._values.write([value for value in changes.values() if value is not ABSENT])
         )
+        raw = tuple((key, None if is_gone else next(written_as)) for key, is_gone in keys)
         written: Written = await self._requests.ask(
             lambda request: PutMany(request, self.name, raw)
         )

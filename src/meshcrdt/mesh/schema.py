@@ -8,7 +8,7 @@ misunderstands.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias
 
 from attrs import field, frozen
@@ -75,13 +75,12 @@ def version_of(raw: bytes) -> tuple[int | None, bytes]:
 class Values:
     """Values of a channel without a schema: JSON, in and out."""
 
-    async def declare(self, *, writing: bool = False) -> int:
-        """Return the version to write."""
-        return UNDECLARED
+    async def declare(self) -> None:
+        """Do nothing: who has no schema says nothing of it."""
 
-    def encode(self, value: Any, version: int) -> bytes:
-        """Return the stored bytes; raises UsageError for what JSON cannot hold."""
-        return stamped(value, version)
+    async def write(self, values: Sequence[Any]) -> list[bytes]:
+        """Return the stored bytes of values; raises UsageError for what JSON cannot hold."""
+        return [encode_value(value) for value in values]
 
     def decode(self, raw: bytes | None) -> Any:
         """Return the value of stored bytes, ABSENT when they are none to this program."""
@@ -131,14 +130,21 @@ class VersionedValues(Values):
         """Return which version is written now, and who holds it back."""
         return self._node.agreement(self._channel, self._schema.reads)
 
-    async def declare(self, *, writing: bool = False) -> int:
-        """Let all members know what this program reads; return the version to write.
+    async def declare(self) -> None:
+        """Let all members know what this program reads."""
+        await self._speak(self._schema.reads, 0)
+
+    async def write(self, values: Sequence[Any]) -> list[bytes]:
+        """Return the stored bytes of values, all of the version that every member reads.
 
         A writer says first what it is about to write: after a restart it goes not below that.
+        What is no JSON value raises before anything is said.
         """
+        for value in values:
+            encode_value(value)
         version = self.agreement().version
-        await self._speak(self._schema.reads, version if writing else 0)
-        return version
+        await self._speak(self._schema.reads, version)
+        return [self._encode(value, version) for value in values]
 
     async def retire(self) -> None:
         """Say that this member does not use the channel any more."""
@@ -148,7 +154,7 @@ class VersionedValues(Values):
         if not self._node.has_spoken(self._channel, reads, writes):
             await self._requests.ask(lambda request: Speak(request, self._channel, reads, writes))
 
-    def encode(self, value: Any, version: int) -> bytes:
+    def _encode(self, value: Any, version: int) -> bytes:
         """Return the stored bytes of a value, as the version that is given.
 
         What `convert` raises is raised here: nothing is written yet.

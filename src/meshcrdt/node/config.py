@@ -57,7 +57,12 @@ class NodeConfig:
     """What may be remembered of other nodes in this process; only simulators remember."""
 
 
+def vault_of(config: NodeConfig, dice: Dice) -> Vault:
+    """Return the vault that is configured, or one for simulations."""
+    return config.vault or Vault(dice.fork("vault").raw)
+
+
 def seals_of(config: NodeConfig, dice: Dice) -> Seals:
     """Return what seals and opens the messages of a node that relays carry."""
-    vault = config.vault or Vault(dice.fork("vault").raw)
+    vault = vault_of(config, dice)
     return Seals(config.identity, config.epoch, vault, verify=config.verify)

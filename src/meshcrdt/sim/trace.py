@@ -22,7 +22,7 @@ from meshcrdt.abc import Lattice
 from meshcrdt.base.dice import Dice
 from meshcrdt.base.limits import DEFAULT_LIMITS
 from meshcrdt.crdt import registry
-from meshcrdt.node.config import NodeConfig
+from meshcrdt.node.config import NodeConfig, vault_of
 from meshcrdt.node.durable import Tables
 from meshcrdt.node.effects import Effect
 from meshcrdt.node.events import Event, Mutate
@@ -138,10 +138,8 @@ class Tapped(Identity):
 class TappedVault(Vault):
     """A vault that tells what it returns: halves that peers are shown, sealed and opened text."""
 
-    def __init__(
-        self, vault: Vault | Callable[[int], bytes], tell: Callable[[str, bytes], None]
-    ) -> None:
-        super().__init__(vault.entropy if isinstance(vault, Vault) else vault)
+    def __init__(self, vault: Vault, tell: Callable[[str, bytes], None]) -> None:
+        super().__init__(vault.entropy)
         self._tell = tell
         self._made = 0
 
@@ -176,7 +174,7 @@ class RecordedNode(Node):
         self._now = 0.0
         self._seed = dice.seed
         self._signed: list[list[str]] = []
-        vault = TappedVault(config.vault or dice.fork("vault").raw, self._tell)
+        vault = TappedVault(vault_of(config, dice), self._tell)
         identity = Tapped(config.identity, self._tell)
         super().__init__(evolve(config, identity=identity, vault=vault), dice)
 

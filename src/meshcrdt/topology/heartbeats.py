@@ -57,6 +57,8 @@ LOSS_WEIGHT = 0.1
 """Share of the newest ping in what is believed of a link's losses."""
 FALSE_END = 1e-6
 """How seldom a link may be closed although its peer lives, by losses alone."""
+NOTICED_LOSS = FALSE_END ** (1.0 / (RETRIES + 1))
+"""Below this share the tries that there are suffice."""
 PATIENCE_MAX = 4.0
 
 
@@ -124,7 +126,7 @@ class Beat:
     @property
     def patience(self) -> float:
         """How many times longer than on a good link silence must last to mean something."""
-        if self.lost < FALSE_END ** (1.0 / (RETRIES + 1)):
+        if self.lost < NOTICED_LOSS:
             return 1.0
         pings = math.log(FALSE_END) / math.log(min(self.lost, 0.99))
         return min(PATIENCE_MAX, pings / (RETRIES + 1))

@@ -42,7 +42,7 @@ class Sought:
     until: float
     for_good: bool
     priority: Priority
-    since: float = -math.inf
+    since: float
     places: int = 1
     """How many neighbours it most likely brings."""
 
@@ -208,7 +208,7 @@ class Seeking(Neighbourhood):
             self._counts["probes"] += 1
             until = now + self._limits.overlay_seek_s
             priority = Priority.HIGH if for_good else Priority.LOW
-            self._sought[peer] = Sought(until, for_good=for_good, priority=priority)
+            self._sought[peer] = Sought(until, for_good=for_good, priority=priority, since=now)
 
     def _shuffle(self, now: float) -> list[OverlayOutput]:
         """Tell and ask a neighbour of others, while the directory is thin."""

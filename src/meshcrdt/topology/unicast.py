@@ -26,6 +26,7 @@ from attrs import define, frozen
 from meshcrdt.base.dice import Dice
 from meshcrdt.base.ids import Epoch, PeerId
 from meshcrdt.base.limits import Limits
+from meshcrdt.base.times import earliest
 from meshcrdt.base.tree import (
     Tree,
     epoch_tree,
@@ -172,9 +173,8 @@ class Unicast:
         """Return when the next repeat, deadline or end of a key is due, or None."""
         while self._due and self._due[0][1] not in self._pending:
             heapq.heappop(self._due)
-        expires_at = self._seals.next_deadline()
-        times = (self._due[0][0] if self._due else None, expires_at)
-        return min((at for at in times if at is not None), default=None)
+        due = self._due[0][0] if self._due else None
+        return earliest(due, self._seals.next_deadline())
 
     def _attempt(self, message_id: int, now: float) -> list[UnicastOutput]:
         """Give up, or send once and plan the next look at this message."""

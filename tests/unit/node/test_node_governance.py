@@ -40,15 +40,22 @@ def crash(bench: Bench, name: str) -> None:
     bench.run()
 
 
-@pytest.fixture
-def three(bench: Bench) -> Bench:
-    """n1 (the founder, so its lone guardian), n2 and n3, all linked; n3 has written things."""
+def found_three(bench: Bench) -> None:
+    """n1 (the founder, so its lone guardian), n2 and n3, all linked; n1 has declared the channel.
+
+    The first write declares what the channel holds: that record is of the one who stays.
+    """
     genesis = bench.genesis()
     for name in ("n1", "n2", "n3"):
         bench.add(name, genesis)
     join_all(bench, ("n1", "n2", "n3"))
-    # The first write declares what the channel holds: that record is of the one who stays.
     assert isinstance(bench.give("n1", events.Put(1, CHANNEL, b"own", b"1")), Written)
+
+
+@pytest.fixture
+def three(bench: Bench) -> Bench:
+    """Three nodes, of which n3 has written things."""
+    found_three(bench)
     assert isinstance(bench.give("n3", events.Put(1, CHANNEL, b"web", b"80")), Written)
     assert isinstance(bench.give("n3", events.SetName(2, "db", ("10.9.9.9",))), Written)
     bench.pass_time(5)
@@ -336,11 +343,7 @@ def test_what_an_adopter_kept_outlives_the_adopter_too(three: Bench) -> None:
 
 def test_an_adopter_that_has_heard_of_no_records_does_not_end_them(bench: Bench) -> None:
     """n1 decides, adopts and speaks, and holds nothing of n3 until it hears from n2."""
-    genesis = bench.genesis()
-    for name in ("n1", "n2", "n3"):
-        bench.add(name, genesis)
-    join_all(bench, ("n1", "n2", "n3"))
-    assert isinstance(bench.give("n1", events.Put(1, CHANNEL, b"own", b"1")), Written)
+    found_three(bench)
     bench.pass_time(5)
     for owner, link in [end for end in bench.wires if end[0] == "n1"]:
         bench.unplug(owner, link)
@@ -357,11 +360,7 @@ def test_an_adopter_that_has_heard_of_no_records_does_not_end_them(bench: Bench)
 
 def adopter_cut_off(bench: Bench) -> None:
     """n1 decides and adopts at a state that is older than the acknowledged one n2 holds."""
-    genesis = bench.genesis()
-    for name in ("n1", "n2", "n3"):
-        bench.add(name, genesis)
-    join_all(bench, ("n1", "n2", "n3"))
-    assert isinstance(bench.give("n1", events.Put(1, CHANNEL, b"own", b"1")), Written)
+    found_three(bench)
     for request, key in enumerate((b"old", b"bad"), start=1):
         assert isinstance(bench.give("n3", events.Put(request, CHANNEL, key, b"1")), Written)
     bench.pass_time(5)
